@@ -24,6 +24,8 @@ from skmmrec.feature_store import (
 )
 from skmmrec.interactions import ITEM, USER
 
+# Events that wait, counted for the page: below a second.
+_MOST_COUNTED = 100_000
 _LACKS = (
     "A store holds vectors, and not the encoders that make them. Give the catalogue to "
     "search by content: browse(repo, catalog=catalog)."
@@ -146,11 +148,13 @@ class Store:
 
     def describe(self) -> str:
         """Describe what is served, as HTML."""
+        waiting = len(self.online.feedback(limit=_MOST_COUNTED))
+        events = f"{waiting:,} events{' or more' if waiting == _MOST_COUNTED else ''}"
         rows = {
             "Model version": self.online.model_version,
             "Catalogue": f"{len(self.item_ids):,} items, {len(self.user_ids):,} users",
             "Features": ", ".join(self.features) or "none",
-            "Feedback that waits": f"{len(self.online.feedback()):,} events",
+            "Feedback that waits": events,
         }
         cells = "".join(
             f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>"

@@ -91,7 +91,7 @@ def evaluate(source: Path, test: Path | None, **given: Any) -> None:
     if test is None:
         model, train, held = _of_split(source, given)
     else:
-        _refuse_items(given)
+        _refuse_inputs(given)
         model, train, held = _of_model(source, test, given)
     table = _judged(model, train, held, k, given)
     _print(table, given["as_json"])
@@ -119,7 +119,12 @@ def _thresholds(least: Sequence[Setting], metrics: Sequence[str]) -> dict[str, f
     return {setting.name: float(setting.value) for setting in least}
 
 
-def _refuse_items(given: Mapping[str, Any]) -> None:
+def _refuse_inputs(given: Mapping[str, Any]) -> None:
+    if given["weights"] is not None:
+        raise click.UsageError(
+            "--weights is for the interactions of one file, of which a model learns; a "
+            "saved model has learned"
+        )
     if given["items"] is not None:
         raise click.UsageError(
             "--items is for the interactions of one file, which are split; a saved "
@@ -193,6 +198,7 @@ def _judged(
     model: Any, train: Rows, held: Rows, k: int, given: Mapping[str, Any]
 ) -> pd.DataFrame:
     import pandas as pd
+    from sklearn.utils.validation import has_fit_parameter
 
     from skmmrec import recommender
     from skmmrec.metrics import evaluate_ranking, recommend_exactly, warn_of_seen
@@ -206,7 +212,10 @@ def _judged(
     users = relevant["user_id"].unique()
     models = {"model": model}
     for name in given["baselines"]:
-        models[name] = getattr(recommender, BASELINES[name])().fit(train.X, train.y)
+        baseline = getattr(recommender, BASELINES[name])()
+        weighs = has_fit_parameter(baseline, "sample_weight")
+        options = {"sample_weight": train.weights} if weighs else {}
+        models[name] = baseline.fit(train.X, train.y, **options)
     results = {
         name: evaluate_ranking(
             recommend_exactly(each, users, k), relevant, list(given["metrics"])

@@ -36,6 +36,7 @@ Examples:
   skmmrec fit likes.csv model --items vectors --random-state 0
   skmmrec fit ratings.parquet model --items vectors --rating stars --neutral 3 \\
       --time when --fusion attention --set training__max_epochs=5
+  skmmrec fit plays.csv model --items vectors --weights plays
   skmmrec fit likes.csv model --items items.csv --text title --number price
 """
 )
@@ -89,7 +90,7 @@ def fitted(
     user, item = rows.X.columns[:2]
     if item not in (ITEM, catalog.key):
         rows = rows.named(user, catalog.key)
-    return recommender.fit(rows.X, rows.y)
+    return recommender.fit(rows.X, rows.y, rows.weights)
 
 
 def new_recommender(given: Mapping[str, Any]) -> MultimodalFusionRecommender:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,27 @@ class Rows:
         ``timestamp``.
     y : Series of length n or None
         Strengths; above 0 is liked.
+    weights : Series of length n or None
+        How much each row counts.
     """
 
     source: TableFiles
     X: pd.DataFrame
     y: pd.Series | None
+    weights: pd.Series | None = None
 
     def take(self, rows: Any) -> Rows:
         """Return some rows, by position."""
-        y = None if self.y is None else self.y.iloc[rows]
-        return Rows(self.source, self.X.iloc[rows], y)
+        y, weights = (
+            None if column is None else column.iloc[rows]
+            for column in (self.y, self.weights)
+        )
+        return Rows(self.source, self.X.iloc[rows], y, weights)
 
     def named(self, *names: str) -> Rows:
         """Call the first columns otherwise."""
         columns = [*names, *self.X.columns[len(names) :]]
-        return Rows(self.source, self.X.set_axis(columns, axis=1), self.y)
+        return replace(self, X=self.X.set_axis(columns, axis=1))
 
     def usual(self) -> Rows:
         """Call the ids as tables of results do."""
@@ -50,37 +56,39 @@ class Rows:
 def read_rows(source: TableFiles, given: Mapping[str, Any]) -> Rows:
     """Read interactions by the options of a command.
 
-    These are ``user``, ``item``, ``rating``, ``neutral`` and ``time``.
+    These are ``user``, ``item``, ``rating``, ``neutral``, ``weights`` and ``time``.
     """
-    user, item, rating = given["user"], given["item"], given["rating"]
-    time = given["time"]
+    user, item, time = given["user"], given["item"], given["time"]
+    rating, weights = given["rating"], given["weights"]
+    numbers = [name for name in (rating, weights) if name is not None]
     if time is None and TIME in source.columns():
         time = TIME
+    read: Any
     if source.is_parquet:
-        X, y = read_interactions(
-            source.path, user_key=user, item_key=item, time_key=time, y=rating
-        )
+        keys = {"user_key": user, "item_key": item, "time_key": time}
+        X, read = read_interactions(source.path, y=numbers or None, **keys)
     else:
-        X, y = _read_csv(source, user, item, rating, time)
-    return Rows(source, X, None if y is None else y - given["neutral"])
+        X, read = _read_csv(source, user, item, numbers, time)
+    y = None if rating is None else read[rating] - given["neutral"]
+    return Rows(source, X, y, None if weights is None else read[weights])
 
 
 def _read_csv(
-    source: TableFiles, user: str, item: str, rating: str | None, time: str | None
-) -> tuple[pd.DataFrame, pd.Series | None]:
+    source: TableFiles, user: str, item: str, numbers: list[str], time: str | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     kinds: dict[str, Kind] = {user: "id", item: "id"}
     if time is not None:
         kinds[time] = "time"
-    if rating is not None:
-        kinds[rating] = "number"
-    named = [name for name in (user, item, time, rating) if name is not None]
+    for name in numbers:
+        kinds[name] = "number"
+    named = [name for name in (user, item, time, *numbers) if name is not None]
     if len(kinds) < len(named):
         raise ValueError(f"a column is named twice: {named}")
     table = read_table(source, kinds)
     for name in kinds:
         _check_complete(table[name], name, source.path)
     X = table[[n for n in (user, item, time) if n]].rename(columns={time: TIME})
-    return X, None if rating is None else table[rating]
+    return X, table[numbers]
 
 
 def _check_complete(column: pd.Series, name: str, path: Path) -> None:

@@ -200,6 +200,12 @@ interaction_options = _stacked(
             "counts as liked, the rest as seen and not liked.",
         ),
         option(
+            "--weights",
+            help="Column of how much each row counts, such as plays or minutes; rows "
+            "of 0 are left out.",
+            show_default="all the same",
+        ),
+        option(
             "--time",
             help="Column of the times: numbers, dates, or text in ISO 8601.",
             show_default="timestamp, if there is one",

@@ -190,7 +190,7 @@ def delete_forgotten(
 
 def _known_users(store: FeatureStore, backend: Backend) -> NDArray:
     """Ids of all users of whom a row or an event is stored."""
-    found = [_ids_in(backend.feedback(0)[USER])]
+    found = [_ids_in(page[USER]) for page in backend.feedback_pages(0)]
     for view in store.list_feature_views():
         if view.join_keys == [USER]:
             found.append(key_ids(USER, backend.keys(view)))

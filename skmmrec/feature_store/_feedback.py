@@ -83,7 +83,7 @@ def check_same_events(backend: Backend, feedback: TakenIn | None) -> None:
     if not isinstance(feedback, pd.DataFrame) or not len(feedback):
         return
     number, names = feedback.index.max(), [USER, ITEM]
-    here = backend.feedback(int(number) - 1)
+    here = backend.feedback(int(number) - 1, 1)
     here = here[here.index == number]
     if not len(here) or not set(names) <= set(feedback.columns):
         return
@@ -129,11 +129,12 @@ def prune_feedback(repo: Repo) -> int:
     with told_apart(store), backend.sole_publisher(LOCK_TIMEOUT):
         known = backend.publications()
         until = min((snapshot.feedback for snapshot in known), default=0)
-        events = backend.feedback(0)
+        pages = backend.feedback_pages(0)
+        forgotten = sum(int((page.index <= until).sum()) for page in pages)
         # First, as the store would no longer know that they were recorded.
         _forget_pushed(store, backend, until)
         backend.prune_feedback(until)
-    return int((events.index <= until).sum())
+    return forgotten
 
 
 def _forget_pushed(store: FeatureStore, backend: Backend, until: int) -> None:

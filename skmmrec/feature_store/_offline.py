@@ -30,6 +30,8 @@ from skmmrec.feature_store.backends.base import (
     unpack_vectors,
 )
 
+from ._footers import check_footer, seal_footer
+
 _ARROW = {
     "int64": pa.int64(),
     "float64": pa.float64(),
@@ -207,6 +209,7 @@ def read_columns(path: Path, names: list[str]) -> pa.Table:
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a file to read it, and tell damage from all else."""
     try:
+        check_footer(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     # KeyError, ValueError: damaged names of columns, or names and messages that are no
@@ -292,6 +295,7 @@ def _replace(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
                 # An empty row group would stay for good.
                 if len(table):
                     writer.write_table(table)
+        seal_footer(partial)
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
     except BaseException:

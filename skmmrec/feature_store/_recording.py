@@ -9,7 +9,14 @@ from functools import partial
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from skmmrec.feature_store.backends.base import CATEGORY, VECTOR, Column, Snapshot
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    LAST_EVENT,
+    VECTOR,
+    Column,
+    Snapshot,
+)
+from skmmrec.interactions import check_count
 
 from ._categories import category_texts
 from ._item_features import added_columns
@@ -168,14 +175,28 @@ class OnlineWriter:
         """
         return self._served.record_pushed()
 
-    def feedback(self) -> pd.DataFrame:
+    def feedback(self, *, after: int = 0, limit: int | None = None) -> pd.DataFrame:
         """Return the recorded events that the served model has not taken in.
+
+        Parameters
+        ----------
+        after : int, default=0
+            Leave out the events up to this number, such as the last one of the page
+            before.
+        limit : int, optional
+            Return at most so many events, the first ones. None: all, which take 100 MB
+            of memory for each million while they are read.
 
         Returns
         -------
         DataFrame
             Columns user_id, item_id, y and timestamp, in the order they came. The
             index, `event`, numbers all events of the repository.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an `after` or a `limit` that is no such number.
 
         Notes
         -----
@@ -191,9 +212,13 @@ class OnlineWriter:
 
         The time of an event is that of the machine which recorded it, or that of the
         event before where this machine's clock was behind: sorted by their times,
-        events are in the order they came, whatever the clocks.
+        the events of one answer are in the order they came, whatever the clocks.
         """
-        return self._served.feedback()
+        check_count(after, "after", at_least=0)
+        if limit is not None:
+            check_count(limit, "limit")
+        most = None if limit is None else int(min(limit, LAST_EVENT))
+        return self._served.feedback(int(min(after, LAST_EVENT)), most)
 
     def retrain_due(self, min_events: int = 1000) -> bool:  # a round number
         """Tell whether enough feedback waits to be taken into the model.
@@ -208,4 +233,4 @@ class OnlineWriter:
         bool
             Whether there are at least so many.
         """
-        return len(self.feedback()) >= min_events
+        return min_events <= 0 or len(self.feedback(limit=min_events)) >= min_events

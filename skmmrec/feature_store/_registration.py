@@ -22,6 +22,7 @@ from ._batches import further_kinds
 from ._definitions import VERSION_TAG, EmbeddingDefinitions, embedding_definitions
 from ._kept import with_what_is_registered
 from ._reader import id_type, vector_length
+from ._registry import forget_versions
 from ._repo import (
     DATA,
     apply,
@@ -149,6 +150,7 @@ def _definitions(
 
 def _apply(store: FeatureStore, settings: Settings, versions: list[str]) -> None:
     wanted = list(_definitions(store, settings, versions))
+    forget_versions(store)
     apply(store, with_what_is_registered(store, wanted))
 
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 from feast import FeatureStore
@@ -160,6 +161,37 @@ def repair_registry(store: FeatureStore) -> None:
         )
     for partial in path.parent.glob(f".{path.name}.*"):
         remove_abandoned(partial, Path.unlink)
+
+
+def forget_versions(store: FeatureStore) -> None:
+    """Have a SQL registry forget the versions of views that it no longer has.
+
+    Feast 0.67 leaves them there when a project is torn down. A view that is registered
+    under the name of such a one, by whatever command, then fails: there is a first
+    version already.
+    """
+    if store.config.registry.registry_type != "sql":
+        return
+    from feast.infra.registry import sql
+    from sqlalchemy import delete, select, union  # there where such a registry is
+
+    tables = (
+        sql.feature_views,
+        sql.stream_feature_views,
+        sql.on_demand_feature_views,
+        sql.label_views,
+    )
+    known = union(
+        *(
+            select(table.c.feature_view_name).where(table.c.project_id == store.project)
+            for table in tables
+        )
+    )
+    kept = sql.feature_view_version_history
+    is_lost = kept.c.feature_view_name.not_in(known)
+    registry: Any = store.registry
+    with registry.write_engine.begin() as conn:
+        conn.execute(delete(kept).where(kept.c.project_id == store.project, is_lost))
 
 
 def _refuse_empty(path: Path) -> None:

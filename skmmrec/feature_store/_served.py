@@ -367,9 +367,9 @@ class ServedModel:
             self.backend.delete(view, sorted(recorded))
         return [key for key in keys if key not in recorded]
 
-    def feedback(self) -> pd.DataFrame:
-        """Return the events that the served model has not taken in."""
-        return self.backend.feedback(self.served().feedback)
+    def feedback(self, after: int = 0, limit: int | None = None) -> pd.DataFrame:
+        """Return the first events that the served model has not taken in."""
+        return self.backend.feedback(max(after, self.served().feedback), limit)
 
     def _write_user(self, user_id: Id, user: User, snapshot: Snapshot) -> None:
         kind = id_type(self.item_view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
@@ -228,12 +228,22 @@ def _inspect(backend: Backend, store: FeatureStore, snapshot: Snapshot) -> Store
                 found = [_other_copy(backend, snapshot, name)]
             damage += found
         total += checksum.n
-    try:
-        backend.check_feedback()
-    except DamagedStoreError as error:
-        damage.append(Damage("feedback", "unreadable", str(error)))
+    damage += _damaged_since(backend, store)
     damage += _damaged_files(store)
     return StoreReport(snapshot.version, total, damage)
+
+
+def _damaged_since(backend: Backend, store: FeatureStore) -> Iterator[Damage]:
+    """Look at what was written since the publication, and at events."""
+    checks: dict[str, Callable[[], None]] = {
+        name: partial(backend.check_later, feature_view(store, name))
+        for name in PUBLISHED_VIEWS
+    }
+    for name, check in {**checks, "feedback": backend.check_feedback}.items():
+        try:
+            check()
+        except DamagedStoreError as error:
+            yield Damage(name, "unreadable", str(error))
 
 
 def _damaged_files(store: FeatureStore) -> Iterator[Damage]:

@@ -7,6 +7,7 @@ from ._contributions import (
     modality_shares as modality_shares,
 )
 from ._describe import describe_html as describe_html
+from ._drift import measure_drift as measure_drift
 from ._embedding_map import EmbeddingMapDisplay as EmbeddingMapDisplay
 from ._encoder_comparison import EncoderComparisonDisplay as EncoderComparisonDisplay
 from ._explanations import (

@@ -33,6 +33,7 @@ from skmmrec.interactions import (
     check_count,
     check_same_kind,
     read_strengths,
+    read_weights,
     warn_caller,
 )
 from skmmrec.metrics import warn_of_seen
@@ -48,12 +49,23 @@ from skmmrec.ranking._candidates import (
 )
 from skmmrec.ranking._columns import FIRST, ColumnNumbers, as_matrix, at_present
 from skmmrec.ranking._feature_tables import FeatureTable, read_features
-from skmmrec.ranking._first_stage import OverFirstStage, without_context
+from skmmrec.ranking._first_stage import (
+    FirstFit,
+    OverFirstStage,
+    rows_of,
+    without_context,
+)
 from skmmrec.ranking._given_lists import of_lists, of_rows
 from skmmrec.ranking._judging import ndcg_of
 from skmmrec.ranking._out_of_fold import Examples, learn_from, make_folds
 from skmmrec.ranking._paying import Gain, measure_gain
-from skmmrec.ranking._rankers import NAMES, fit_ranker, make_ranker, ranker_scores
+from skmmrec.ranking._rankers import (
+    NAMES,
+    fit_ranker,
+    make_ranker,
+    ranker_scores,
+    weight_argument,
+)
 from skmmrec.ranking._requests import (
     Context,
     moment_after,
@@ -231,7 +243,9 @@ class CandidateRanker(OverFirstStage):
     # -- learning --------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Table, y: Numbers | None = None) -> Self:
+    def fit(
+        self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
+    ) -> Self:
         """Fit the first stage, and learn to rank its candidates out of fold.
 
         Parameters
@@ -241,6 +255,10 @@ class CandidateRanker(OverFirstStage):
             stage that is no Pipeline does not see.
         y : array-like of shape (n,) or None
             Strengths; rows above 0 are liked. None: all are.
+        sample_weight : array-like of shape (n,) or None, default=None
+            How much each row counts; rows of weight 0 are left out. The second stage
+            learns from a liked candidate, and from those it is compared with, as its
+            rows weigh. The first stage gets the weights if its `fit` takes them.
 
         Returns
         -------
@@ -252,8 +270,11 @@ class CandidateRanker(OverFirstStage):
             For ``ranker="lightgbm"`` where it is not installed.
         ValueError
             For what the first stage refuses, a column of `context` that is not there, a
-            table of features with an id twice or with times where `X` has none, or a
-            `cv` that gives a row to both parts of a fold.
+            table of features with an id twice or with times where `X` has none, a `cv`
+            that gives a row to both parts of a fold, or weights that are negative, not
+            finite or all 0.
+        TypeError
+            For weights where `ranker`, or without one the first stage, takes none.
 
         Warns
         -----
@@ -265,6 +286,11 @@ class CandidateRanker(OverFirstStage):
             rng = check_random_state(self.random_state)
             seed = int(rng.randint(2**31 - 1))
             rows = self._read_ids(X, reset=True)
+            weights = read_weights(sample_weight, rows)
+            if weights is not None and not weights.all():
+                kept = np.flatnonzero(weights)
+                X, y, weights = rows_of(X, y, weights, kept)
+                rows = rows.where(kept)
             strengths = read_strengths(y, rows)
             liked = np.ones(len(rows), bool) if strengths is None else strengths > 0
             self._read_tables(has_times=rows.times is not None)
@@ -272,14 +298,18 @@ class CandidateRanker(OverFirstStage):
             self.moment_ = moment_after(rows.times)
             first, examples, ranker = self._first_stage(seed), None, None
             known = without_context(X, self._context, first)
+            fit = FirstFit(first, known, y, weights, weight_argument(first))
             if self.ranker is not None:
                 ranker = make_ranker(self.ranker, seed)
+            if weights is not None:
+                _refuse_weights(first if ranker is None else ranker)
+            if ranker is not None:
                 folds = make_folds(self.cv, X, y, rows, seed)
                 examples = learn_from(
-                    *(first, known, y, rows, liked, about, self._context, folds),
+                    *(fit, rows, liked, about, self._context, folds),
                     *(self.n_candidates, self.max_lists, rng),
                 )
-            self.recommender_ = clone(first).fit(known, y)
+            self.recommender_ = fit.on()
             self._learn(examples, ranker, rng)
         return self
 
@@ -310,7 +340,9 @@ class CandidateRanker(OverFirstStage):
             if np.isnan(self.gain_.mean):
                 _log.warning(_UNTOLD)
         if self.gain_ is None or self.gain_.pays:
-            self.ranker_ = fit_ranker(ranker, matrix, examples.labels, examples.sizes)
+            self.ranker_ = fit_ranker(
+                ranker, matrix, examples.labels, examples.sizes, examples.weights
+            )
 
     def _first_stage(self, seed: int) -> Any:
         if self.recommender is None:
@@ -661,6 +693,15 @@ _UNTOLD = (
     "folds hold out fewer than 20 users of whom the first stage had rows. Give a cv "
     "that holds out rows of known users, as LeaveLastOut(3), or only_if_better=False"
 )
+
+
+def _refuse_weights(learner: Any) -> None:
+    """Refuse weights that would change nothing, or that a second stage cannot take."""
+    if weight_argument(learner) is None:
+        raise TypeError(
+            f"fit of {type(learner).__name__} takes no sample_weight: leave it out, or "
+            "give an estimator whose fit takes it"
+        )
 
 
 def _warn_of_nothing() -> None:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import _safe_indexing
 
-from skmmrec._sklearn import clone
 from skmmrec.interactions import ITEM, USER, Interactions
 from skmmrec.metrics import find_recommender
 from skmmrec.model_selection import RandomHoldoutPerUser, TimeSplit
 from skmmrec.ranking._candidates import REQUEST, candidates_of
+from skmmrec.ranking._first_stage import FirstFit
 from skmmrec.ranking._requests import requests_in
 
 # Shares of the rows that a fold holds out. By time, little: the first stage of the
@@ -39,16 +38,21 @@ class Examples:
         1 for what was liked.
     known : ndarray of shape (n,), bool
         Whether the first stage had rows of the list's user.
+    weights : ndarray of shape (n,) or None
+        How much each candidate counts: what was liked as its rows do, the others as the
+        mean of what was liked in their list. They average 1. None: all the same.
     """
 
     candidates: pd.DataFrame
     labels: NDArray[np.int64]
     known: NDArray[np.bool_]
+    weights: NDArray[np.float64] | None = None
 
     def where(self, kept: NDArray[np.bool_]) -> Examples:
         """Keep some rows."""
         candidates = self.candidates[kept].reset_index(drop=True)
-        return Examples(candidates, self.labels[kept], self.known[kept])
+        weights = None if self.weights is None else self.weights[kept]
+        return Examples(candidates, self.labels[kept], self.known[kept], weights)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -110,9 +114,7 @@ def _checked(
 
 
 def learn_from(
-    first: Any,
-    X: Any,
-    y: Any,
+    first: FirstFit,
     rows: Interactions,
     liked: NDArray[np.bool_],
     context: pd.DataFrame,
@@ -126,12 +128,10 @@ def learn_from(
 
     Parameters
     ----------
-    first : recommender
-        Not fitted; a copy is fitted on the rest of each fold.
-    X, y : object
-        What `fit` was given.
+    first : FirstFit
+        Fits the first stage on the rest of each fold.
     rows : Interactions
-        What was read of it.
+        What was read of what `fit` was given.
     liked : ndarray of shape (n_rows,), bool
         Which rows are liked.
     context : DataFrame of shape (n_rows, n_columns)
@@ -154,13 +154,13 @@ def learn_from(
     """
     parts: list[Examples] = []
     for train, test in folds:
-        fitted = clone(first).fit(_safe_indexing(X, train), _part(y, train))
-        held_out = rows.where(test[liked[test]])
-        about = context.iloc[test[liked[test]]].reset_index(drop=True)
+        fitted, held = first.on(train), test[liked[test]]
+        weights = None if first.weights is None else first.weights[held]
         parts += _of_fold(
             find_recommender(fitted),
-            held_out,
-            about,
+            rows.where(held),
+            weights,
+            context.iloc[held].reset_index(drop=True),
             names,
             n_candidates,
             max_lists,
@@ -170,13 +170,10 @@ def learn_from(
     return _together(parts)
 
 
-def _part(y: Any, rows: NDArray[np.int64]) -> Any:
-    return None if y is None else _safe_indexing(np.asarray(y), rows)
-
-
 def _of_fold(
     first: Any,
     liked: Interactions,
+    weights: NDArray[np.float64] | None,
     context: pd.DataFrame,
     names: Sequence[str],
     n_candidates: int,
@@ -193,10 +190,13 @@ def _of_fold(
         requests = requests.keep(np.sort(drawn))
     candidates = candidates_of(first, requests.table, n_candidates)
     labels, elsewhere = _answers(candidates, liked, requests.of_row)
+    counts = None
+    if weights is not None:
+        counts = _weights_of(candidates, labels, liked, weights, requests.of_row)
     # What was liked at another moment says neither yes nor no at this one.
     kept = ~elsewhere & _has_both(candidates[REQUEST], labels, elsewhere)
     is_known = candidates[USER].isin(known).to_numpy()
-    yield Examples(candidates, labels, is_known).where(kept)
+    yield Examples(candidates, labels, is_known, counts).where(kept)
 
 
 def _answers(
@@ -213,6 +213,25 @@ def _answers(
     ever = np.isin(users.get_indexer(candidates[USER]) * n + item, met)
     known = item >= 0
     return (here & known).astype(np.int64), ever & ~here & known
+
+
+def _weights_of(
+    candidates: pd.DataFrame,
+    labels: NDArray[np.int64],
+    liked: Interactions,
+    weights: NDArray[np.float64],
+    of_row: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Weigh what was liked by its rows, and the others by what was liked beside them.
+
+    So a like counts as its weight says together with what it is compared with.
+    """
+    rows = pd.DataFrame({REQUEST: of_row, ITEM: liked.items, "weight": weights})
+    sums = rows.groupby([REQUEST, ITEM], as_index=False)["weight"].sum()
+    own = candidates[[REQUEST, ITEM]].merge(sums, "left", [REQUEST, ITEM])["weight"]
+    own = own.where(labels > 0).set_axis(candidates.index)
+    means = own.groupby(candidates[REQUEST]).transform("mean")
+    return own.fillna(means).fillna(0.0).to_numpy()
 
 
 def _has_both(
@@ -238,4 +257,8 @@ def _together(parts: list[Examples]) -> Examples | None:
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("labels", "known")
     )
-    return Examples(pd.concat(tables, ignore_index=True), labels, known)
+    given = [part.weights for part in parts if part.weights is not None]
+    weights = np.concatenate(given) if given else None
+    if weights is not None:
+        weights = weights / weights.mean()
+    return Examples(pd.concat(tables, ignore_index=True), labels, known, weights)

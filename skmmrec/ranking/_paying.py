@@ -62,7 +62,7 @@ def measure_gain(
         rest, judged = part != number, part == number
         learned = examples.where(rest)
         sizes, labels = learned.sizes, learned.labels
-        fitted = fit_ranker(clone(ranker), matrix[rest], labels, sizes)
+        fitted = fit_ranker(clone(ranker), matrix[rest], labels, sizes, learned.weights)
         scores[judged] = ranker_scores(fitted, matrix[judged])
     known = examples.known
     return _mean_gain(examples.where(known), codes[known], scores[known])

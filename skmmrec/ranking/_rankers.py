@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import get_config
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.utils.validation import has_fit_parameter
 
 from skmmrec._sklearn import clone
 
+_WEIGHTS = "sample_weight"
 NAMES = ("auto", "lightgbm", "scikit-learn")
 # Trees, their leaves, the learning rate, rows in a leaf and the penalty of leaves: of
 # eight settings those that overfit least where there are few lists, on the generated
@@ -61,19 +63,41 @@ def _lightgbm(seed: int) -> Any:
 
 
 def fit_ranker(
-    ranker: Any, matrix: NDArray, labels: NDArray, sizes: NDArray[np.int64]
+    ranker: Any,
+    matrix: NDArray,
+    labels: NDArray,
+    sizes: NDArray[np.int64],
+    weights: NDArray[np.float64] | None = None,
 ) -> Any:
     """Fit a model on lists.
 
     A model that takes ``group`` or ``qid`` is told where lists end; to others a row is
     a row. `matrix` has the lists one after the other, of the lengths `sizes`; labels
-    are 1 for what was liked.
+    are 1 for what was liked, and weights say how much each row counts.
     """
+    options: dict[str, Any] = {}
     if has_fit_parameter(ranker, "group"):
-        return ranker.fit(matrix, labels, group=sizes)
-    if has_fit_parameter(ranker, "qid"):
-        return ranker.fit(matrix, labels, qid=np.repeat(np.arange(len(sizes)), sizes))
-    return ranker.fit(matrix, labels)
+        options["group"] = sizes
+    elif has_fit_parameter(ranker, "qid"):
+        options["qid"] = np.repeat(np.arange(len(sizes)), sizes)
+    if weights is not None:
+        options[str(weight_argument(ranker))] = weights
+    return ranker.fit(matrix, labels, **options)
+
+
+def weight_argument(estimator: Any) -> str | None:
+    """Return what `fit` of an estimator calls weights of rows; None: it takes none.
+
+    A Pipeline hands them to its last step by that step's name, unless scikit-learn's
+    metadata routing is on, where the step asks for them itself.
+    """
+    if not hasattr(estimator, "steps"):
+        return _WEIGHTS if has_fit_parameter(estimator, _WEIGHTS) else None
+    name, last = estimator.steps[-1]
+    inner = weight_argument(last)
+    if inner is None or get_config()["enable_metadata_routing"]:
+        return inner
+    return f"{name}__{inner}"
 
 
 def ranker_scores(ranker: Any, matrix: NDArray) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from skmmrec.feature_store import OnlineRecommender, open_store
 from ._encoding import Encoders
 from ._messages import (
     ExplainRequest,
+    FeedbackQuery,
     FeedbackRequest,
     RecommendRequest,
     SimilarRequest,
@@ -126,11 +127,19 @@ class Answers:
             moved = self.online.record(asked.user, asked.item, asked.y)  # type: ignore[arg-type]
         return {"model_version": self.version(), "moved": moved}
 
-    def feedback(self) -> dict[str, Any]:
-        """Answer `/feedback`: the events that wait."""
-        events = self.online.feedback().reset_index()
-        events["timestamp"] = [time.isoformat() for time in events["timestamp"]]
-        return {"model_version": self.version(), "events": _records(events)}
+    def feedback(self, asked: FeedbackQuery) -> dict[str, Any]:
+        """Answer `/feedback`: the first events that wait, and where others begin."""
+        most = min(asked.limit or self._settings.max_rows, self._settings.max_rows)
+        events = self.online.feedback(after=asked.after, limit=most + 1)
+        page = events.iloc[:most]
+        last = int(page.index[-1]) if len(page) < len(events) else None
+        page = page.reset_index()
+        page["timestamp"] = [time.isoformat() for time in page["timestamp"]]
+        return {
+            "model_version": self.version(),
+            "events": _records(page),
+            "next": last,
+        }
 
     def explain(self, asked: ExplainRequest) -> dict[str, Any]:
         """Answer `/explain`."""

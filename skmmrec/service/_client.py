@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from os import PathLike
@@ -17,9 +16,24 @@ from requests.auth import AuthBase
 from urllib3.util import Retry
 
 from skmmrec.feature_store import content_query
-from skmmrec.interactions import ITEM, USER, as_list, check_count, check_ids, plain
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    check_count,
+    plain,
+)
 
-from ._client_errors import error_of
+from ._client_messages import (
+    body_of,
+    condition_of,
+    content_of,
+    event_table,
+    ids_of,
+    ranked,
+    request_of,
+    rows_of,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from skmmrec.feature_store import (
@@ -176,17 +190,17 @@ class ServiceClient:
         DataFrame
             Columns user_id, item_id, rank (from 1) and score (float32).
         """
-        asked = _request(
-            users=_ids(users, USER),
+        asked = request_of(
+            users=ids_of(users, USER),
             k=k,
-            items=_ids(items, ITEM),
-            category=_values(category),
-            where=_condition(where),
+            items=ids_of(items, ITEM),
+            category=values_of(category),
+            where=condition_of(where),
             exclude_seen=exclude_seen,
             fresh=plain(fresh) or None,
             fresh_met=plain(fresh_met) or None,
         )
-        return _ranked(self._ask("POST", "/recommend", asked), "recommendations", USER)
+        return ranked(self._ask("POST", "/recommend", asked), "recommendations", USER)
 
     def recommend_from_history(
         self,
@@ -209,17 +223,17 @@ class ServiceClient:
         DataFrame
             Columns item_id, rank (from 1) and score (float32).
         """
-        asked = _request(
-            history=_ids(history, ITEM),
+        asked = request_of(
+            history=ids_of(history, ITEM),
             k=k,
-            items=_ids(items, ITEM),
-            category=_values(category),
-            where=_condition(where),
+            items=ids_of(items, ITEM),
+            category=values_of(category),
+            where=condition_of(where),
             exclude_seen=exclude_seen,
             fresh=plain(fresh) or None,
             fresh_met=plain(fresh_met) or None,
         )
-        return _ranked(self._ask("POST", "/recommend", asked), "recommendations")
+        return ranked(self._ask("POST", "/recommend", asked), "recommendations")
 
     def similar_items(
         self,
@@ -248,16 +262,16 @@ class ServiceClient:
         """
         rows = None if content is None else content_query(content)
         vectors = {} if rows is None else rows.content
-        asked = _request(
-            query=_ids(query, ITEM),
-            vectors={name: _rows(each) for name, each in vectors.items()} or None,
+        asked = request_of(
+            query=ids_of(query, ITEM),
+            vectors={name: rows_of(each) for name, each in vectors.items()} or None,
             weights=None if weights is None else dict(weights),
             k=k,
-            items=_ids(items, ITEM),
-            category=_values(category),
-            where=_condition(where),
+            items=ids_of(items, ITEM),
+            category=values_of(category),
+            where=condition_of(where),
         )
-        found = _ranked(self._ask("POST", "/similar", asked), "similar", "query")
+        found = ranked(self._ask("POST", "/similar", asked), "similar", "query")
         if rows is not None:
             found["query"] = [rows.keys[row] for row in found["query"]]
         return found
@@ -300,16 +314,16 @@ class ServiceClient:
             for name, each in content.items()
             if not isinstance(each, str)
         }
-        asked = _request(
+        asked = request_of(
             content=words or None,
             weights=None if weights is None else dict(weights),
             k=k,
-            items=_ids(items, ITEM),
-            category=_values(category),
-            where=_condition(where),
+            items=ids_of(items, ITEM),
+            category=values_of(category),
+            where=condition_of(where),
         )
         answer = self._ask("POST", "/similar", asked, files=files)
-        return _ranked(answer, "similar", "query")
+        return ranked(answer, "similar", "query")
 
     def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
         """Record an event, and update the user's list at once.
@@ -329,12 +343,15 @@ class ServiceClient:
         value = float(y)
         if not math.isfinite(value):
             raise ValueError(f"y must be finite, got {y!r}")
-        [user_id], [item_id] = _ids([user], USER), _ids([item], ITEM)
+        [user_id], [item_id] = ids_of([user], USER), ids_of([item], ITEM)
         asked = {"user": user_id, "item": item_id, "y": value}
         return bool(self._ask("POST", "/feedback", asked, is_event=True)["moved"])
 
-    def feedback(self) -> pd.DataFrame:
+    def feedback(self, *, after: int = 0, limit: int | None = None) -> pd.DataFrame:
         """Return the recorded events that the served model has not taken in.
+
+        The service gives them page by page; all pages are asked for, one after the
+        other. Parameters and errors are those of `OnlineRecommender.feedback`.
 
         Returns
         -------
@@ -342,16 +359,25 @@ class ServiceClient:
             Columns user_id, item_id, y and timestamp; the index, `event`, numbers all
             events of the repository.
         """
-        events = self._ask("GET", "/feedback")["events"]
-        columns = ["event", USER, ITEM, "y", "timestamp"]
-        table = pd.DataFrame(events, columns=columns)
-        table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True)
-        table = table.astype({"event": np.int64, "y": np.float64})
-        return table.set_index("event")
+        check_count(after, "after", at_least=0)
+        if limit is not None:
+            check_count(limit, "limit")
+        return event_table(self._events(int(after), limit))
+
+    def _events(self, after: int, limit: int | None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            left = None if limit is None else int(limit) - len(found)
+            page = {"after": after, "limit": left}
+            answer = self._ask("GET", "/feedback", params=page)
+            found += answer["events"]
+            after = answer.get("next")  # older services give all at once
+            if after is None or len(found) == limit:
+                return found
 
     def retrain_due(self, min_events: int = 1000) -> bool:  # as in OnlineRecommender
         """Tell whether enough feedback waits to be taken into the model."""
-        return len(self.feedback()) >= min_events
+        return min_events <= 0 or len(self.feedback(limit=min_events)) >= min_events
 
     def history_contributions(self, users: Ids, items: Ids) -> pd.DataFrame:
         """Split the scores of pairs over the items of the users' histories.
@@ -404,7 +430,7 @@ class ServiceClient:
         return table
 
     def _explanations(self, users: Ids, items: Ids) -> Any:
-        asked = {"users": _ids(users, USER), "items": _ids(items, ITEM)}
+        asked = {"users": ids_of(users, USER), "items": ids_of(items, ITEM)}
         return self._ask("POST", "/explain", asked)
 
     def _ask(
@@ -414,6 +440,7 @@ class ServiceClient:
         asked: Mapping[str, Any] | None = None,
         *,
         files: Mapping[str, bytes] | None = None,
+        params: Mapping[str, int | None] | None = None,
         is_event: bool = False,
     ) -> Any:
         session = self._once if is_event else self._again
@@ -421,9 +448,10 @@ class ServiceClient:
             answer = session.request(
                 method,
                 f"{self.url}{path}",
+                params=params,
                 timeout=self.timeout,
                 allow_redirects=False,
-                **_body(asked, files),
+                **body_of(asked, files),
             )
         except requests.Timeout as error:
             raise TimeoutError(f"no answer from {self.url}{path}: {error}") from error
@@ -433,7 +461,7 @@ class ServiceClient:
             raise ConnectionError(
                 f"the answer from {self.url}{path} broke off: {error}"
             ) from error
-        return _read(answer)
+        return content_of(answer)
 
 
 def _session(auth: AuthBase | None, retry: Retry) -> requests.Session:
@@ -442,74 +470,3 @@ def _session(auth: AuthBase | None, retry: Retry) -> requests.Session:
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     return session
-
-
-def _body(
-    asked: Mapping[str, Any] | None, files: Mapping[str, bytes] | None
-) -> dict[str, Any]:
-    if asked is None:
-        return {}
-    text = json.dumps(asked, allow_nan=False, default=_number)
-    if not files:
-        headers = {"Content-Type": "application/json"}
-        return {"data": text.encode(), "headers": headers}
-    parts = {name: (name, each) for name, each in files.items()}
-    return {"data": {"request": text}, "files": parts}
-
-
-def _read(answer: requests.Response) -> Any:
-    """Return the JSON of an answer, or raise what it stands for."""
-    try:
-        body = answer.json()
-    except requests.JSONDecodeError:  # from something between here and the service
-        body = None
-    if answer.status_code != 200 or body is None:
-        request_id = answer.headers.get("X-Request-ID")
-        raise error_of(answer.status_code, body, request_id)
-    return body
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{value!r:.100} of type {type(value).__name__} cannot be sent")
-
-
-def _request(k: int, **values: Any) -> dict[str, Any]:
-    """Leave out what is not given."""
-    check_count(k)
-    given = {name: each for name, each in values.items() if each is not None}
-    return {"k": int(k), **given}
-
-
-def _ids(ids: Any, name: str) -> Any:
-    """Return ids as JSON has them."""
-    return None if ids is None else check_ids(as_list(ids, name), name).tolist()
-
-
-def _values(given: Any) -> Any:
-    if given is None or isinstance(given, str):
-        return given
-    return [plain(each) for each in given] if np.ndim(given) else plain(given)
-
-
-def _condition(where: Any) -> Any:
-    """Return a text as it is, and a filter of Feast as JSON."""
-    return where.model_dump() if hasattr(where, "model_dump") else where
-
-
-def _rows(matrix: np.ndarray) -> list[list[float | None]]:
-    return [
-        [None if math.isnan(value) else value for value in row]
-        for row in matrix.tolist()
-    ]
-
-
-def _ranked(answer: Any, name: str, *first: str) -> pd.DataFrame:
-    """Make the table that `OnlineRecommender` would give."""
-    columns = [*first, ITEM, "rank", "score"]
-    table = pd.DataFrame(answer[name], columns=columns)
-    table = table.astype({"rank": np.int64, "score": np.float32})
-    told = ("model_version", "search", "recall")
-    table.attrs.update({key: answer[key] for key in told if key in answer})
-    return table

@@ -145,6 +145,21 @@ class FeedbackRequest(_Request):
     y: Number = Field(default=1.0, description="Only above 0, it moves the user.")
 
 
+class FeedbackQuery(_Request):
+    """Which of the events that wait to return."""
+
+    # What stands in an address is text.
+    after: int = Field(
+        default=0, ge=0, description="Leave out events up to this number."
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="At most so many, the first ones, and no more than an answer may "
+        "have.",
+    )
+
+
 class ExplainRequest(_Request):
     """Pairs of users and items; one id goes with all of the others."""
 
@@ -210,9 +225,13 @@ class Event(BaseModel):
 
 
 class EventsAnswer(_Answer):
-    """The events that the served model has not taken in."""
+    """The first events that the served model has not taken in."""
 
     events: list[Event]
+    next: int | None = Field(
+        description="There are more: ask again, with this number as `after`. null: "
+        "there are none."
+    )
 
 
 class Contribution(BaseModel):

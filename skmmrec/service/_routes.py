@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from fastapi import FastAPI, Request, Security
+from fastapi import FastAPI, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.security import HTTPBearer
@@ -23,6 +23,7 @@ from ._messages import (
     ExplainAnswer,
     ExplainRequest,
     FeedbackAnswer,
+    FeedbackQuery,
     FeedbackRequest,
     Health,
     RecommendAnswer,
@@ -86,9 +87,9 @@ class Endpoints:
         """
         return await self._service.record(asked)
 
-    async def feedback(self) -> Response:
-        """Return the events that the served model has not taken in."""
-        return await self._service.feedback()
+    async def feedback(self, asked: Annotated[FeedbackQuery, Query()]) -> Response:
+        """Return the events that the served model has not taken in, page by page."""
+        return await self._service.feedback(asked)
 
     async def explain(self, asked: ExplainRequest) -> Response:
         """Say which items of a user's history are behind a score."""

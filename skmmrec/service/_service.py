@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from ._answers import Answers
 from ._messages import (
     ExplainRequest,
+    FeedbackQuery,
     FeedbackRequest,
     RecommendRequest,
     SimilarRequest,
@@ -74,9 +75,10 @@ class Service:
         work = partial(self._answers.record, asked)
         return await self._threads.run(partial(_rendered, work))
 
-    async def feedback(self) -> Response:
-        """Return the events that wait."""
-        return await self._threads.run(partial(_rendered, self._answers.feedback))
+    async def feedback(self, asked: FeedbackQuery) -> Response:
+        """Return events that wait."""
+        work = partial(self._answers.feedback, asked)
+        return await self._threads.run(partial(_rendered, work))
 
     async def explain(self, asked: ExplainRequest) -> Response:
         """Explain scores."""

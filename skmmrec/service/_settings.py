@@ -46,7 +46,7 @@ class ServiceSettings(BaseModel):
     max_ids : int, default=1000
         Most users, items or pairs that one request may ask about.
     max_rows : int, default=100000
-        Most rows of an answer: lists times their length; 100,000 are 8 MB.
+        Most rows of an answer: lists times their length, or events; 100,000 are 8 MB.
     rate : float, optional
         Requests per second that each token, or each address without one, may make in
         the long run, of each worker. None: as many as there are.

@@ -47,7 +47,7 @@ def like_table(item_table):
         if (user + item) % 3 == 0
     ]
     table = pd.DataFrame(rows, columns=["user_id", "item_id", "stars", "timestamp"])
-    return table.assign(timestamp=table.index * 10)
+    return table.assign(timestamp=table.index * 10, plays=table.index % 4)
 
 
 @pytest.fixture(scope="session")

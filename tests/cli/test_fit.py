@@ -13,7 +13,12 @@ from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.cli._recipe import FILE, Column, Recipe
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.model_selection import LeaveLastOut, RandomHoldoutPerUser
-from skmmrec.recommender import EASERecommender, PopularityRecommender, Training
+from skmmrec.recommender import (
+    EASERecommender,
+    ImplicitALSRecommender,
+    PopularityRecommender,
+    Training,
+)
 from tests.cli.conftest import CONTENT, N_ITEMS, N_USERS, SEED, records, run
 
 
@@ -196,10 +201,37 @@ def test_any_options_give_the_model_of_python(
     if neutral is not None:
         args += ["--rating", "stars", "--neutral", neutral]
         y = like_table["stars"] - neutral
+    weights = None
+    if data.draw(st.booleans()):
+        args += ["--weights", "plays"]
+        weights = like_table["plays"]
     run("fit", *args)
     rec = recommender(by_hand(item_table), fusion=fusion, n_factors=n_factors)
-    rec.fit(like_table[["user_id", "item_id", "timestamp"]], y)
+    rec.fit(like_table[["user_id", "item_id", "timestamp"]], y, weights)
     same_lists(run("recommend", tmp_path / "m", "-k", k), rec.recommend(k=k))
+
+
+def test_weights_of_parquet_files_are_those_of_csv_files(
+    tables, vectors, like_table, tmp_path, monkeypatch
+):
+    like_table.to_parquet(tmp_path / "likes.parquet")
+    rest = ["--items", vectors, *SEED, "--rating", "stars", "--neutral", 2.5]
+    rest += ["--weights", "plays"]
+    lists = []
+    for n, path in enumerate([tables / "likes.csv", tmp_path / "likes.parquet"]):
+        run("fit", path, tmp_path / str(n), *rest)
+        lists.append(run("recommend", tmp_path / str(n)).stdout)
+    assert lists[0] == lists[1]
+    given, own = [], ImplicitALSRecommender.fit
+
+    def spy(self, X, y=None, sample_weight=None):
+        given.append(sample_weight.tolist())
+        return own(self, X, y, sample_weight)
+
+    monkeypatch.setattr(ImplicitALSRecommender, "fit", spy)
+    run("evaluate", tables / "likes.csv", *rest, "--baseline", "als")
+    ((train, _),) = LeaveLastOut().split(like_table[["user_id", "item_id"]])
+    assert given == [like_table["plays"].iloc[train].tolist()]
 
 
 def test_raw_items_are_encoded_for_the_fit(tables, model, tmp_path):
@@ -256,6 +288,8 @@ def test_items_without_content_may_live_by_their_interactions(
         (["--fusion", "gatd"], "gatd", 3),
         (["--objective", "hinge"], "--objective", 2),
         (["--rating", "points"], "no column 'points'", 3),
+        (["--weights", "brand"], "no column 'brand'", 3),
+        (["--weights", "user_id"], "named twice", 3),
         (["--user", "item_id"], "named twice", 3),
         (["--items", "nowhere"], "no file or folder", 3),
     ],
@@ -435,6 +469,7 @@ def test_rows_that_the_model_has_seen_are_warned_of(model, tables):
         (["LIKES", "--items", "V", "--min", "ndcg@10=x"], "must be a number", 2),
         (["M", "LIKES", "--items", "V"], "a saved model brings", 2),
         (["M", "LIKES", "--rating", "stars", "--neutral", "9"], "no row is liked", 3),
+        (["M", "LIKES", "--weights", "plays"], "a saved model has learned", 2),
     ],
 )
 def test_what_cannot_be_judged(model, vectors, tables, args, message, code):

@@ -3,12 +3,17 @@
 import errno
 import gc
 import os
+import struct
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from skmmrec.feature_store import (
     BusyStoreError,
@@ -28,10 +33,10 @@ from skmmrec.feature_store import (
     rollback,
     verify,
 )
-from skmmrec.feature_store._offline import holds_time
+from skmmrec.feature_store._offline import append_parquet, holds_time, read_columns
 from skmmrec.feature_store._publications import free_leftovers, unserved
 from skmmrec.feature_store.backends import backend_of
-from skmmrec.feature_store.backends.base import from_us
+from skmmrec.feature_store.backends.base import TIMESTAMP, from_us
 from skmmrec.feature_store.backends.sqlite import SqliteBackend, _connections
 
 from .conftest import copy_repo, make_recommender, reads_with_duckdb
@@ -292,6 +297,44 @@ def test_a_damaged_parquet_file_is_told_and_not_replaced(published, name, place)
     publish(model(3), published)
     assert verify(model(3), published).ok
     assert len(pq.read_table(path)) == (6 if name == "user_embeddings" else 8)
+
+
+@given(data=st.data())
+@settings(max_examples=80)
+def test_no_bit_of_a_footer_is_read_that_was_not_written(whole, data):
+    """Some would rename a column, others end the process."""
+    [length] = struct.unpack("<I", whole[-8:-4])
+    place = -data.draw(st.integers(1, length + 8))
+    changed = bytearray(whole)
+    changed[place] ^= 1 << data.draw(st.integers(0, 7))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.parquet"
+        path.write_bytes(changed)
+        with pytest.raises(DamagedStoreError, match="is damaged"):
+            read_columns(path, ["n"])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A file with several row groups, as it is on the disk."""
+    path = tmp_path_factory.mktemp("whole") / "rows.parquet"
+    schema = pa.schema([("n", pa.int64()), (TIMESTAMP, pa.timestamp("us", tz="UTC"))])
+    for day in (1, 2, 3):
+        when = datetime(2026, 1, day, tzinfo=UTC)
+        table = pa.table({"n": range(5), TIMESTAMP: [when] * 5}, schema=schema)
+        append_parquet(path, schema, [table], when)
+    assert len(read_columns(path, ["n"])) == 15
+    return path.read_bytes()
+
+
+def test_a_file_that_something_else_has_written_anew_is_read(whole, tmp_path):
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(whole)
+    pq.write_table(pq.read_table(path), path)
+    assert len(read_columns(path, ["n"])) == 15
+    path.write_bytes(whole[:3])
+    with pytest.raises(DamagedStoreError, match="is damaged"):
+        read_columns(path, ["n"])
 
 
 def test_a_damaged_file_of_events_is_told(published):

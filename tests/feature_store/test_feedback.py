@@ -70,6 +70,33 @@ def test_what_happens_between_fetch_and_publish_comes_back(repo, online):
     assert not online.retrain_due(3)
 
 
+def test_events_can_be_asked_for_page_by_page(repo, online):
+    record(online, 4, 9, 11, 12)
+    assert online.feedback(limit=2)["item_id"].tolist() == [4, 9]
+    assert online.feedback(after=2)["item_id"].tolist() == [11, 12]
+    assert online.feedback(after=1, limit=10**30)["item_id"].tolist() == [9, 11, 12]
+    assert online.feedback(after=np.int64(1), limit=1)["item_id"].tolist() == [9]
+    assert online.feedback(after=10**30).empty
+    publish(model(2), repo, feedback=online.feedback(limit=2))
+    assert online.feedback(limit=1)["item_id"].tolist() == [11]
+    assert online.feedback(after=1)["item_id"].tolist() == [11, 12]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"limit": 0}, ValueError),
+        ({"limit": 2.0}, TypeError),
+        ({"limit": True}, TypeError),
+        ({"after": -1}, ValueError),
+        ({"after": "1"}, TypeError),
+    ],
+)
+def test_what_is_no_page_is_refused(online, options, error):
+    with pytest.raises(error, match=next(iter(options))):
+        online.feedback(**options)
+
+
 def test_nothing_is_taken_in_unless_it_is_said(repo, online):
     record(online, 4, 9)
     publish(model(2), repo)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import sklearn
 from sklearn.base import BaseEstimator, clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -29,6 +30,7 @@ from skmmrec.ranking._out_of_fold import Examples
 from skmmrec.ranking._paying import measure_gain
 from skmmrec.recommender import (
     EASERecommender,
+    ImplicitALSRecommender,
     ItemKNNRecommender,
     MatrixFactorizationRecommender,
     PopularityRecommender,
@@ -75,6 +77,125 @@ class TestByDefault(RecommenderTests):
     @pytest.fixture
     def recommender(self):
         return CandidateRanker(ranker="scikit-learn", random_state=0)
+
+
+class Taker(BaseEstimator):
+    """Notes what it was given; scores are the last column."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.labels_, self.weights_ = y, sample_weight
+        return self
+
+    def predict(self, X):
+        return X[:, -1]
+
+
+class GroupTaker(Taker):
+    """The same, of lists."""
+
+    def fit(self, X, y, group=None, sample_weight=None):
+        self.sizes_ = group
+        return super().fit(X, y, sample_weight)
+
+
+# -- weights -------------------------------------------------------------------------
+
+
+def weights_of(train, seed=0):
+    return np.random.default_rng(seed).uniform(0.5, 3, len(train))
+
+
+@pytest.mark.parametrize("ranker", [Taker(), GroupTaker()])
+def test_a_like_counts_as_its_rows_with_what_it_is_compared_with(shop, ranker):
+    train, _, items = shop
+    weights = weights_of(train)
+    rec = make(ranker=ranker, item_features=items, context=["is_late"])
+    fitted = rec.fit(train, sample_weight=weights).ranker_
+    liked = fitted.weights_[fitted.labels_ > 0]
+    ratio = (liked / liked.mean()).std() / (weights / weights.mean()).std()
+    assert 0.5 < ratio < 1.5
+    assert fitted.weights_.mean() == pytest.approx(1, abs=1e-9, rel=1e-9)
+    sizes = getattr(fitted, "sizes_", None)
+    for labels, counts in zip(
+        np.split(fitted.labels_, [] if sizes is None else sizes.cumsum()[:-1]),
+        np.split(fitted.weights_, [] if sizes is None else sizes.cumsum()[:-1]),
+        strict=True,
+    ):
+        if sizes is None:
+            continue
+        others = counts[labels == 0]
+        mean = counts[labels > 0].mean()
+        np.testing.assert_allclose(others, mean, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "ranker",
+    [
+        HistGradientBoostingClassifier(max_iter=8, random_state=0),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+    ],
+)
+def test_weights_change_the_order_as_they_say(shop, ranker):
+    """Rows of the evening, when dear things are bought, or those of the day."""
+    train, _, items = shop
+    prices = items.set_index("item_id")["price"]
+    means = []
+    for late, day in ((10.0, 0.1), (0.1, 10.0), (1.0, 1.0), (None, None)):
+        rec = make(ranker=ranker, item_features=items)
+        weights = None if late is None else np.where(train["is_late"], late, day)
+        rec.fit(train, sample_weight=weights)
+        means.append(prices.loc[rec.recommend(range(60), k=5)["item_id"]].mean())
+    assert means[0] > means[1] + 0.5
+    assert means[2] == pytest.approx(means[3], abs=1e-6, rel=1e-6)
+
+
+def test_rows_without_weight_are_not_there(shop):
+    train, test, items = shop
+    weights = np.where(np.arange(len(train)) % 4, weights_of(train), 0.0)
+    kept, y = weights > 0, np.where(np.arange(len(train)) % 5, 1.0, -1.0)
+    options = {"item_features": items, "context": ["is_late"]}
+    first = ImplicitALSRecommender(4, n_iterations=2, random_state=0)
+    one = make(first, **options).fit(train, list(y), weights)
+    other = make(first, **options).fit(train[kept], y[kept], weights[kept])
+    np.testing.assert_array_equal(one.predict(test[:40]), other.predict(test[:40]))
+    columns = ["user_id", "item_id", "timestamp"]
+    even = clone(first).fit(train.loc[kept, columns], y[kept])
+    asked = {"users": train["user_id"][kept][:9], "k": 60}
+    weighed = one.recommender_.recommend(**asked)["score"]
+    assert np.abs(weighed - even.recommend(**asked)["score"]).max() > 0.001
+
+
+def test_weights_that_nothing_takes_are_refused(shop):
+    train, weights = shop[0], weights_of(shop[0])
+    for options in ({"ranker": None}, {"ranker": _Backwards()}):
+        rec = make(**options)
+        with pytest.raises(TypeError, match="takes no sample_weight"):
+            rec.fit(train, sample_weight=weights)
+    for wrong in (-weights, weights[1:], weights * np.nan, weights * 0):
+        with pytest.raises(ValueError, match=r"sample_weight|inconsistent numbers"):
+            make().fit(train, sample_weight=wrong)
+
+
+def test_weights_are_routed(shop):
+    train, weights = shop[0], weights_of(shop[0])
+    with sklearn.config_context(enable_metadata_routing=True):
+        last = LogisticRegression().set_fit_request(sample_weight=True)
+        rec = make(ranker=make_pipeline(FunctionTransformer(), last))
+        search = GridSearchCV(
+            rec.set_fit_request(sample_weight=True),
+            {"n_candidates": [20]},
+            cv=TimeSplit(0.1),
+        ).fit(train, sample_weight=weights)
+        found = search.best_estimator_.ranker_[-1].coef_
+        alone = clone(rec).set_params(n_candidates=20)
+        np.testing.assert_allclose(
+            alone.fit(train, sample_weight=weights).ranker_[-1].coef_,
+            found,
+            rtol=1e-6,
+            atol=1e-6,
+        )
+        even = alone.fit(train).ranker_[-1].coef_
+        assert not np.allclose(even, found, rtol=1e-4, atol=1e-4)
 
 
 # -- what it learns ------------------------------------------------------------------

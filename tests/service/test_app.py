@@ -431,6 +431,41 @@ def test_explanations_have_a_limit(served):
     assert "11" in refused.json()["detail"]
 
 
+def test_events_come_in_pages(served):
+    online = OnlineRecommender(served)
+    for item in (20, 21, 22, 23, 24):
+        online.record(4, item)
+    with asking(served, ServiceSettings(max_rows=2)) as client:
+        found, after, pages = [], 0, []
+        while after is not None:
+            answer = client.get(f"/feedback?after={after}").json()
+            pages.append(len(answer["events"]))
+            found += [event["item_id"] for event in answer["events"]]
+            after = answer["next"]
+        unlimited = client.get("/feedback").json()
+        asked = {n: client.get(f"/feedback?limit={n}").json() for n in (1, 2, 9)}
+        beyond = client.get(f"/feedback?after={10**30}").json()
+    assert (found, pages) == ([20, 21, 22, 23, 24], [2, 2, 1])
+    assert (len(unlimited["events"]), unlimited["next"]) == (2, 2)
+    assert {n: a["next"] for n, a in asked.items()} == {1: 1, 2: 2, 9: 2}
+    assert (beyond["events"], beyond["next"]) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("limit=0", "limit: Input should be greater"),
+        ("limit=all", "limit: Input should be a valid integer"),
+        ("after=-1", "after: Input should be greater"),
+        ("from=3", "no field 'from'; there are 'after', 'limit'"),
+    ],
+)
+def test_pages_that_are_none_are_refused(lasting, query, message):
+    answer = lasting.get(f"/feedback?{query}")
+    assert problem(answer) == (422, "invalid-value")
+    assert message in answer.json()["detail"]
+
+
 def test_vectors_beyond_the_range_of_the_store_are_refused(client):
     asked = {"vectors": {"item": [[1e39, 1.0]]}}
     assert problem(client.post("/similar", json=asked)) == (422, "invalid-value")

@@ -1,6 +1,7 @@
 """The client and `OnlineRecommender` give the same tables and raise the same errors."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import requests
 import yaml
 from feast.filter_models import ComparisonFilter
 
-from skmmrec.feature_store import OnlineRecommender, UnknownIdError, publish
+from skmmrec.feature_store import OnlineRecommender, UnknownIdError, _served, publish
 from skmmrec.service import ServiceClient, ServiceError, ServiceSettings, create_app
 from tests.feature_store.services import redis_settings
 from tests.feature_store.test_fold_in import history_model
@@ -143,7 +144,31 @@ def test_feedback(asked):
     ]
     assert one.retrain_due(2)
     assert not one.retrain_due(3)
+    assert one.retrain_due(0)
+    same(one.feedback(limit=1), other.feedback(limit=1))
+    same(one.feedback(after=1), other.feedback(after=1))
+    with pytest.raises(TypeError, match="limit"):
+        one.feedback(limit=1.0)
     same(one.recommend(4), other.recommend(4))
+
+
+@pytest.mark.parametrize("max_rows", [1, 2, 4, 5])
+def test_pages_make_the_table_that_all_at_once_would_be(
+    filled, tmp_path, monkeypatch, max_rows
+):
+    """Also where a clock is set back between two pages, or shows a whole second."""
+    repo = filled(fill, tmp_path / "repo")
+    other, start = OnlineRecommender(repo), datetime(2030, 1, 1, tzinfo=UTC)
+    for n, seconds in enumerate([0, 7.25, 3, -1000, 8]):
+        at = int((start + timedelta(seconds=seconds)).timestamp() * 1e6)
+        monkeypatch.setattr(_served, "now_us", lambda at=at: at)
+        other.record(4, 18 + n)
+    monkeypatch.undo()
+    limits = ServiceSettings(max_rows=max_rows)
+    with serving(create_app(repo, limits)) as url, ServiceClient(url) as one:
+        for limit in (None, 1, 3, 5, 9):
+            same(one.feedback(limit=limit), other.feedback(limit=limit))
+        assert [one.retrain_due(n) for n in (4, 5, 6)] == [True, True, False]
 
 
 def test_explanations(read):

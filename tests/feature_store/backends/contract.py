@@ -27,6 +27,7 @@ from skmmrec.feature_store.backends.base import (
     Event,
     Row,
     Snapshot,
+    _backend as base_backend,
     entity_keys,
     from_us,
     key_ids,
@@ -564,6 +565,19 @@ class BackendContract:
         assert numbers[0] >= 1
         pd.testing.assert_frame_equal(backend.feedback(numbers[0]), events.iloc[1:])
         assert backend.feedback(numbers[-1]).empty
+
+    def test_events_come_in_parts(self, backend, monkeypatch):
+        for item in (5, 3, 4):
+            self.record(backend, "a", item)
+        events = backend.feedback(0)
+        for limit in (1, 2, 3, 2**63 - 1):
+            part = backend.feedback(0, limit)
+            pd.testing.assert_frame_equal(part, events.iloc[:limit])
+        assert backend.feedback(2**63 - 1, 2).empty
+        monkeypatch.setattr(base_backend, "EVENTS_PER_PAGE", 2)
+        pages = list(backend.feedback_pages(0))
+        assert [len(page) for page in pages] == [2, 1]
+        pd.testing.assert_frame_equal(pd.concat(pages), events)
 
     def test_a_pushed_event_is_kept_once(self, backend):
         assert self.record(backend, "a", 1, b"push 1")

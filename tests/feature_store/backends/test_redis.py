@@ -400,6 +400,83 @@ class TestPublications(Redis):
         assert list(backend.feedback(2)["item_id"]) == [*left[2:], 7]
         assert backend.last_event() == number
 
+    def test_pushed_events_whose_numbers_were_evicted_count_once(self, backend):
+        self.record(backend, "a", 1, b"push 1")
+        self.record(backend, "a", 2)
+        self.record(backend, "a", 3, b"push 2")
+        backend._server("DEL", backend._names.pushed)
+        both = [b"push 1", b"push 2", b"push 3"]
+        assert backend.recorded(both, until=2) == {b"push 1"}
+        backend._server("DEL", backend._names.pushed)
+        assert not self.record(backend, "a", 3, b"push 2")
+        assert self.record(backend, "a", 4, b"push 3")
+        assert backend.recorded(both) == set(both)
+        assert list(backend.feedback(0)["item_id"]) == [1, 2, 3, 4]
+        backend.prune_feedback(3)
+        assert backend.recorded(both) == {b"push 3"}
+
+    @pytest.mark.parametrize(
+        "gone",
+        [
+            (USER_VERSION,),
+            (USER_VECTOR,),
+            (USER_VECTOR, USER_VERSION),
+            (USER_VERSION, "changes"),
+            (USER_VERSION, "list"),
+            (USER_VECTOR, "list", "changes"),
+        ],
+    )
+    def test_rows_written_since_that_were_evicted_are_told_of(self, backend, gone):
+        """Until others are written; what was published counts meanwhile."""
+        self.publish(backend, ONE, 1)
+        user, view = ONE.users.ids[0], self.view(USER_VIEW)
+        before = self.user(backend, user)
+        self.write_user(backend, ONE, user, 7, START)
+        backend.check_later(view)
+        names = backend._names
+        own = {"changes": names.changes, "list": names.later_columns()}
+        columns = [own.get(each) or names.later(USER_VIEW, each) for each in gone]
+        backend._server("DEL", *columns)
+        with pytest.warns(UserWarning, match="has lost rows of user_embeddings"):
+            assert self.user(backend, user) == before
+        with pytest.warns(UserWarning, match="has lost rows of user_embeddings"):
+            assert len(backend.vectors(view, USER_VECTOR).ids) == len(ONE.users.ids)
+        with pytest.raises(DamagedStoreError, match="most likely evicted"):
+            backend.check_later(view)
+        backend.check_later(self.view(ITEM_VIEW))
+        self.write_user(backend, ONE, user, 8, START)
+        backend.check_later(view)
+        assert self.user(backend, user) != before
+        with backend.sole_publisher(5):
+            backend.delete(view, entity_keys("user_id", [user]))
+        assert self.user(backend, user) == {}
+        backend.check_later(view)  # what was deleted is not lost
+
+    def test_features_that_came_later_are_not_taken_for_lost(self, backend):
+        self.publish(backend, ONE, 1)
+        [user, other] = ONE.users.ids[:2]
+        key = entity_keys("user_id", [user])[0]
+        row = Row(key, {USER_VERSION: pack_text("v1")}, START)
+        view = self.view(USER_VIEW)
+        backend.write(FeatureView(name=USER_VIEW, entities=[], schema=[]), [row])
+        before = self.user(backend, other)
+        assert self.user(backend, user, features=[USER_VECTOR, DISLIKED])
+        assert self.user(backend, other) == before
+        backend.check_later(view)
+
+    def test_rows_written_since_whose_list_was_evicted_are_deleted(self, backend):
+        self.publish(backend, ONE, 1)
+        self.write_user(backend, ONE, "new", 7, START)
+        [key] = entity_keys("user_id", ["new"])
+        backend._server("DEL", backend._names.later_columns())
+        with backend.sole_publisher(5):
+            backend.delete(self.view(USER_VIEW), [key])
+        start = backend._names.later(USER_VIEW, "")
+        columns = [n for n in self.names(backend) if n.startswith(start)]
+        assert columns
+        for column in columns:
+            assert not backend._server("HEXISTS", column, key)
+
     @pytest.mark.parametrize("drop", [False, True])
     def test_rows_whose_list_was_evicted_are_deleted(self, backend, drop):
         self.publish(backend, ONE, 1)
@@ -560,7 +637,8 @@ class TestLater(Redis):
         assert list(table.ids) == ["a"]
         self.publish(backend, ONE, 1)
         backend.discard()
-        assert not [name for name in self.names(backend) if b"later:" in name]
+        later = [name for name in self.names(backend) if b"later:" in name]
+        assert {backend._server("HLEN", name) for name in later} == {1}  # its mark
         assert len(backend.keys(view)) == len(ONE.users.ids)
 
     def test_a_vector_of_another_length_is_refused(self, backend, store):

@@ -58,6 +58,7 @@ from ._expiry import (
     oldest_us as oldest_us,
 )
 from ._feedback import (
+    LAST_EVENT as LAST_EVENT,
     SEQUENCE as SEQUENCE,
     feedback_frame as feedback_frame,
 )

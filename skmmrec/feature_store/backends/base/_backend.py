@@ -25,6 +25,7 @@ from ._batch import Rows
 from ._cache import vector_table
 from ._checksum import Checksum
 from ._damage import Place
+from ._feedback import EVENTS_PER_PAGE
 from ._online_store import ExactOnlineStore
 from ._search import VectorTable
 from ._snapshot import Snapshot
@@ -312,6 +313,12 @@ class Backend(ABC):
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
         """Remove the rows of some entities, from all publications too."""
 
+    def check_later(self, view: FeatureView) -> None:  # noqa: B027 - most need nothing
+        """Raise a DamagedStoreError where rows that were written since are lost.
+
+        An engine that never loses a part of what it has does nothing.
+        """
+
     @abstractmethod
     def change(
         self, view: FeatureView, feature: str, change: Callable[[bytes], bytes | None]
@@ -329,12 +336,22 @@ class Backend(ABC):
         """Keep one event, inside `exclusive`; False if it was kept already."""
 
     @abstractmethod
-    def feedback(self, after: int) -> pd.DataFrame:
-        """Return the events after a sequence number, in their order."""
+    def feedback(self, after: int, limit: int | None = None) -> pd.DataFrame:
+        """Return the first events after a sequence number, in their order.
+
+        There are at most `limit` of them; None: all.
+        """
+
+    def feedback_pages(self, after: int) -> Iterator[pd.DataFrame]:
+        """Return all events after a sequence number, in parts of bounded size."""
+        while len(page := self.feedback(after, EVENTS_PER_PAGE)):
+            yield page
+            after = int(page.index[-1])
 
     def check_feedback(self) -> None:
         """Raise a DamagedStoreError where recorded events cannot be read."""
-        self.feedback(0)
+        for _ in self.feedback_pages(0):
+            pass
 
     @abstractmethod
     def last_event(self) -> int:

@@ -13,6 +13,10 @@ from ._encoding import key_ids
 
 # Name of the index of `feedback_frame`, by which `publish` knows such a table.
 SEQUENCE = "event"
+# The highest number that every engine can be asked about: they are signed, of 8 bytes.
+LAST_EVENT = 2**63 - 1
+# Events that are in memory at the same time where all are gone through: some 10 MB.
+EVENTS_PER_PAGE = 100_000
 
 
 def feedback_frame(

@@ -235,10 +235,11 @@ class PostgresBackend(Backend):
         with self._prepared() as conn:
             return events.append(conn, self.project, event)
 
-    def feedback(self, after: int) -> pd.DataFrame:
+    def feedback(self, after: int, limit: int | None = None) -> pd.DataFrame:
         """Read events."""
         with self._prepared() as conn:
-            return feedback_frame(events.read(conn, self.project, after))
+            rows = events.read(conn, self.project, after, limit)
+        return feedback_frame(rows)
 
     def last_event(self) -> int:
         """Return the number of the last event."""

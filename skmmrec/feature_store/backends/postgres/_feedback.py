@@ -21,7 +21,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 _READ = """
 SELECT number, user_key, item_key, y, event_us FROM skmmrec_feedback
-WHERE project = %s AND number > %s ORDER BY number
+WHERE project = %s AND number > %s ORDER BY number LIMIT %s
 """
 _RECORDED = """
 SELECT pushed FROM skmmrec_feedback WHERE project = %s AND pushed = ANY(%s)
@@ -44,11 +44,11 @@ def append(conn: Connection, project: str, event: Event) -> bool:
 
 
 def read(
-    conn: Connection, project: str, after: int
+    conn: Connection, project: str, after: int, limit: int | None
 ) -> list[tuple[int, bytes, bytes, float, int]]:
     """Return number, user key, item key, y and time of the events after a number."""
     with conn.cursor(binary=True) as cursor:
-        return cursor.execute(_READ, (project, after)).fetchall()
+        return cursor.execute(_READ, (project, after, limit)).fetchall()
 
 
 def last(conn: Connection, project: str) -> int:

@@ -159,7 +159,7 @@ class RedisBackend(Backend):
         served, commands = self.served(), list[Command]()
         if served is None or served.number != snapshot.number:
             for view in PUBLISHED_VIEWS:
-                self._tables.clean_later(view, snapshot, owned=True)
+                self._tables.later.clean(view, snapshot, owned=True)
                 commands.append(("HINCRBY", self._names.changes, view, 1))
         text = snapshot.to_json()
         record = ("HSET", self._names.publications, snapshot.number, text)
@@ -192,7 +192,7 @@ class RedisBackend(Backend):
         if not self.publications():
             self._writer.publish(*([command] for command in self._tables.unknown()))
         for view in PUBLISHED_VIEWS:
-            self._tables.clean_later(view, self.served())
+            self._tables.later.clean(view, self.served())
         self._edits.make_checksums()
 
     def rows(self, view: FeatureView, snapshot: Snapshot) -> Iterator[list[Row]]:
@@ -207,6 +207,10 @@ class RedisBackend(Backend):
         """Read the packed pieces."""
         if view.name == PACKED[0]:
             yield from packed_vectors(self._tables, snapshot)
+
+    def check_later(self, view: FeatureView) -> None:
+        """See that no hash of them is missing."""
+        self._tables.later.check(view.name)
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""
@@ -224,7 +228,7 @@ class RedisBackend(Backend):
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Write rows, with the rest of `exclusive` if inside."""
         with self._writer.within() as recorder:
-            for commands in self._tables.put(view, rows, "later", self.served()):
+            for commands in self._tables.later.put(view, rows, "later", self.served()):
                 recorder.commands += commands
 
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
@@ -234,7 +238,7 @@ class RedisBackend(Backend):
             with self._writer.within() as recorder:
                 recorder.commands += feast.deletions(view, part)
                 if view.name in PUBLISHED_VIEWS:
-                    recorder.commands += self._tables.later_deletions(view.name, part)
+                    recorder.commands += self._tables.later.deletions(view.name, part)
         if view.name in PUBLISHED_VIEWS:
             self._edits.delete(view.name, keys)
 
@@ -260,9 +264,9 @@ class RedisBackend(Backend):
         recorder.commands += self._feedback.append(recorder.last_event, event)
         return True
 
-    def feedback(self, after: int) -> pd.DataFrame:
+    def feedback(self, after: int, limit: int | None = None) -> pd.DataFrame:
         """Read events."""
-        return self._feedback.frame(after)
+        return self._feedback.frame(after, limit)
 
     def check_feedback(self) -> None:
         """Read all events, of which there must be a stream once there was one."""

@@ -84,7 +84,7 @@ class Edits:
     ) -> None:
         """Change values that were written since, while nobody records."""
         column = self._names.later(view, feature)
-        for page in self._server.scan(column):
+        for page in self._tables.later.pages(view, feature):
             with self._writer.within() as recorder:
                 cells = self._server("HMGET", column, *page)
                 pairs = [

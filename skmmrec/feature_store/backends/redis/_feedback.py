@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import USER
 
 from ._format import event_fields, event_number, read_event
+from ._later import MARK
 from ._names import Names
 from ._server import Command, Server
 
@@ -85,16 +87,37 @@ class Feedback:
         """Return the numbers of pushed events, of those that are kept."""
         if not pushed:
             return {}
-        found = self._server("HMGET", self._names.pushed, *pushed)
+        ask = ("HMGET", self._names.pushed, MARK, *pushed)
+        mark, *found = self._server(*ask)
+        if mark is None:
+            self._number_again()
+            mark, *found = self._server(*ask)
         known = zip(pushed, found, strict=True)
         return {key: int(number) for key, number in known if number is not None}
 
-    def frame(self, after: int) -> pd.DataFrame:
-        """Return the events after a number; a warning tells of those that are lost."""
+    def _number_again(self) -> None:
+        """Read the numbers of pushed events from the events, which have all of them.
+
+        Where the server has evicted the numbers, or none was asked for yet, the field
+        is missing that is never deleted.
+        """
+        for page in self._pages(0):
+            pushed = [
+                text
+                for entry, fields in page
+                if b"pushed" in fields
+                for text in (fields[b"pushed"], event_number(entry))
+            ]
+            if pushed:
+                self._server("HSET", self._names.pushed, *pushed)
+        self._server("HSET", self._names.pushed, MARK, "")
+
+    def frame(self, after: int, limit: int | None) -> pd.DataFrame:
+        """Return events after a number; a warning tells of those that are lost."""
+        entries = (entry for page in self._pages(after) for entry in page)
         rows = [
-            (event_number(entry), *read_event(fields))
-            for page in self._pages(after)
-            for entry, fields in page
+            (event_number(name), *read_event(fields))
+            for name, fields in islice(entries, limit)
         ]
         if not rows:
             self.last()

@@ -25,7 +25,7 @@ class Names:
         self.done = self.own("done")
         # Members "number:view" whose checksum is to be made anew.
         self.stale = self.own("stale")
-        # How often rows beside the publications were changed, by view.
+        # How often rows beside the publications were changed, by view; and marks.
         self.changes = self.own("changes")
         # Events of feedback, the last number given out, and numbers by pushed key.
         self.events = self.own("events")
@@ -52,6 +52,10 @@ class Names:
         """Name the hash of one feature of rows that were written since."""
         return self.own(f"later:{view}:{feature}")
 
+    def mark(self, view: str) -> bytes:
+        """Name what tells that rows of a view were written since."""
+        return f"{view}:".encode()
+
     def later_columns(self) -> bytes:
-        """Name the set of the columns of rows that were written since."""
+        """Name the set of the columns of rows that were written since, and marks."""
         return self.own("later")

@@ -35,24 +35,26 @@ return 1
 # Rows of a published view that are written beside the publication. A value is kept
 # behind the eight bytes of its event time.
 #
-# KEYS: what is served, counts of changes, then the columns, that of the version first.
-# ARGV: what is served as we know it; "newer" to keep newer values, "later" to date
-# whatever is written after what it replaces; the serialized version that is served
-# (empty: nothing is); since when; the view; and for each row its key, event time and
-# number of values, then for each value the number of its column and itself. Each row
-# gets a cell for its version, by which rows are listed.
+# KEYS: what is served, counts of changes, the list of columns, then the columns, that
+# of the version first. ARGV: what is served as we know it; "newer" to keep newer
+# values, "later" to date whatever is written after what it replaces; the serialized
+# version that is served (empty: nothing is); since when; the view; its mark, for both
+# entries that tell of the columns; what the column of the version tells of the others;
+# and for each row its key, event time and number of values, then for each value the
+# number of its column and itself. Each row gets a cell for its version, by which rows
+# are listed, and each column a field that stays.
 PUT_LATER = """
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 local later, version, since = ARGV[2] == 'later', ARGV[3], tonumber(ARGV[4])
 local function time(cell) return (struct.unpack('<i8', cell)) end
-local at = 6
+local at = 8
 while at <= #ARGV do
   local key, when, count = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   at = at + 3
-  local tag, stored, latest = redis.call('HGET', KEYS[3], key), {}, since
+  local tag, stored, latest = redis.call('HGET', KEYS[4], key), {}, since
   local ours = version == ''
       or (tag and string.sub(tag, 9) == version and time(tag) > since)
-  for n = 3, #KEYS do
+  for n = 4, #KEYS do
     if ours then
       local cell = redis.call('HGET', KEYS[n], key)
       if cell then
@@ -66,14 +68,18 @@ while at <= #ARGV do
   if later then when = math.max(when, latest + 1) end
   local stamp = struct.pack('<i8', when)
   for n = 1, count do
-    local column = tonumber(ARGV[at]) + 2
+    local column = tonumber(ARGV[at]) + 3
     if not stored[column] or stored[column] <= when then
       redis.call('HSET', KEYS[column], key, stamp .. ARGV[at + 1])
     end
     at = at + 2
   end
-  redis.call('HSETNX', KEYS[3], key, stamp)
+  redis.call('HSETNX', KEYS[4], key, stamp)
 end
+for n = 5, #KEYS do redis.call('HSETNX', KEYS[n], '', '') end
+redis.call('HSET', KEYS[4], '', ARGV[7])
+redis.call('SADD', KEYS[3], ARGV[6])
+redis.call('HSET', KEYS[2], ARGV[6], 1)
 redis.call('HINCRBY', KEYS[2], ARGV[5], 1)
 return 1
 """

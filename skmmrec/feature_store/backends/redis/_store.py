@@ -192,7 +192,7 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
             return self.feast(config).keys(view)
         tables = self.tables(config)
         snapshot = tables.served()
-        found = set(tables.later_keys(view.name, snapshot))
+        found = set(tables.later.keys(view.name, snapshot))
         if snapshot is not None:
             found.update(tables.keys(view.name, snapshot))
         return list(found)
@@ -243,9 +243,7 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
         """Delete what Feast wrote of a view (called by ``feast apply``)."""
         self.feast(config).delete_all(table)
         if table.name in PUBLISHED_VIEWS:
-            tables = self.tables(config)
-            for column in tables.later_columns(table.name):
-                tables.server("UNLINK", column)
+            self.tables(config).later.delete_all(table.name)
 
     def delete_entity_values(self, config: RepoConfig, join_keys: list[str]) -> None:
         """Delete all rows of this project's entities with these join keys."""

@@ -1,9 +1,7 @@
-"""Rows of the published views: a hash for each feature, with values by entity key.
+"""Rows of publications: a hash for each feature, with values by entity key.
 
-Those of a publication stand under its number. Those that were written since, whose
-cells begin with their event times, stand beside all publications; `Snapshot.owns`
-tells which count. They are not in Feast's own hashes, where an entity shares one
-lifetime with all its views, and where each would have to be asked for by itself.
+They stand under the number of the publication. What was written since is read with
+them; see `_later`.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import (
     ITEM_VECTOR,
+    PUBLISHED_VIEWS,
     USER_VECTOR,
     VERSION_OF,
     Cells,
@@ -23,18 +22,13 @@ from skmmrec.feature_store.backends.base import (
     Snapshot,
     chunks,
     merge_cells,
-    pack_text,
 )
 
-from ._format import glob_literal, read_cell
+from ._format import glob_literal
+from ._later import Later
 from ._names import Names
-from ._scripts import CLEAN_LATER, PUT_LATER
-from ._server import Command, Server
+from ._server import KEYS, Command, Server
 
-# Keys in one command: 0.5 ms, of which Redis serves nobody else.
-KEYS = 1000
-# Rows in one script: below 1 ms.
-ROWS = 100
 # Features of every row that is published.
 _ALWAYS = {*VERSION_OF.values(), USER_VECTOR, ITEM_VECTOR}
 
@@ -45,6 +39,7 @@ class Tables:
     def __init__(self, server: Server, names: Names) -> None:
         self.server = server
         self.names = names
+        self.later = Later(server, names)
         # What was served last, as text and read, in one object for the sake of threads.
         self._last: tuple[bytes | None, Snapshot | None] = None, None
 
@@ -99,12 +94,15 @@ class Tables:
         commands: list[Command] = [("GET", self.names.served)]
         if snapshot:
             commands = [("HGET", self.names.publications, snapshot.number)]
-        commands.append(("HMGET", self.names.later(view, VERSION_OF[view]), *keys))
+        asked = self.later.tags(view, keys)
+        commands += asked
         if expected:
             n = expected.number
             columns = [self.names.column(n, view, f) for f in features]
             commands += [("HMGET", column, *keys) for column in columns]
-        text, tags, *published = self.server.together(commands)
+        text, *answers = self.server.together(commands)
+        tags = self.later.tagged(view, answers[: len(asked)])
+        published = answers[len(asked) :]
         if snapshot:
             self.check_kept(snapshot, text)
         elif self.parsed(text) != expected:
@@ -114,20 +112,8 @@ class Tables:
             self.check_columns(view, features, published, expected)
         written = [k for k, tag in zip(keys, tags, strict=True) if tag is not None]
         if written:
-            merge_cells(found, self._later(view, written, features, expected))
+            merge_cells(found, self.later.read(view, written, features, expected))
         return True
-
-    def _later(
-        self,
-        view: str,
-        keys: Sequence[bytes],
-        features: Sequence[str],
-        snapshot: Snapshot | None,
-    ) -> dict[bytes, Cells]:
-        """Read cells of rows that were written since, those that count."""
-        names = [self.names.later(view, f) for f in (VERSION_OF[view], *features)]
-        tags, *columns = self.server.together([("HMGET", n, *keys) for n in names])
-        return _owned(keys, tags, features, columns, snapshot)
 
     def check_columns(
         self,
@@ -230,96 +216,10 @@ class Tables:
             members = [name[len(start) :] for name in found]
         return [member.decode() for member in members]
 
-    # What was written since
-
-    def later_keys(self, view: str, snapshot: Snapshot | None) -> list[bytes]:
-        """Return the keys of rows that count."""
-        found: set[bytes] = set()
-        for page in self.server.scan(self.names.later(view, VERSION_OF[view])):
-            for key, tag in page.items():
-                if snapshot is None or _owns(snapshot, tag):
-                    found.add(key)
-        return list(found)
-
-    def later(
-        self, view: str, feature: str, snapshot: Snapshot | None
-    ) -> list[tuple[bytes, bytes, int]]:
-        """Return key, value and event time of a feature in all rows that count."""
-        found = []
-        for part in chunks(self.later_keys(view, snapshot), KEYS):
-            rows = self._later(view, part, [feature], snapshot)
-            found += [(key, *row[feature]) for key, row in rows.items() if row]
-        return found
-
-    def clean_later(
-        self, view: str, snapshot: Snapshot | None, owned: bool = False
-    ) -> None:
-        """Delete rows that do not count (or those that do), page by page."""
-        if snapshot is None:
-            return
-        tags = self.names.later(view, VERSION_OF[view])
-        columns = [tags, *self.later_columns(view)]
-        for page in self.server.scan(tags):
-            gone = [row for row in page.items() if _owns(snapshot, row[1]) is owned]
-            for part in chunks(gone, KEYS // 2):
-                pairs = [text for pair in part for text in pair]
-                self.server("EVAL", CLEAN_LATER, len(columns), *columns, *pairs)
-
-    def later_columns(self, view: str) -> list[bytes]:
-        """Name all columns of the rows that were written since."""
-        members = self.server("SMEMBERS", self.names.later_columns())
-        parts = (member.decode().partition(":") for member in members)
-        return [self.names.later(view, f) for name, _, f in parts if name == view]
-
-    def later_deletions(self, view: str, keys: Sequence[bytes]) -> list[Command]:
-        """Return the commands that delete rows by key."""
-        columns = self.later_columns(view)
-        return [
-            *(("HDEL", column, *keys) for column in columns),
-            ("HINCRBY", self.names.changes, view, 1),
-        ]
-
     def put_newer(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Write rows of what is served; a value with a newer event time stays."""
-        for part in chunks(rows, ROWS):
-            written = 0
-            while not written:  # what is served may change before the script runs
-                snapshot = self.served()
-                mine = part if snapshot is None else _of(snapshot, view.name, part)
-                if not mine:
-                    break
-                [commands] = self.put(view, mine, "newer", snapshot)
-                *_, written = self.server.together(commands, atomic=False)
-
-    def put(
-        self,
-        view: FeatureView,
-        rows: Sequence[Row],
-        mode: str,
-        snapshot: Snapshot | None,
-    ) -> Iterator[list[Command]]:
-        """Make the commands that write rows, those of each part; see `PUT_LATER`."""
-        tag = VERSION_OF[view.name]
-        given = {f for row in rows for f in row.features}
-        features = list(dict.fromkeys([tag, *(f.name for f in view.features), *given]))
-        columns = [self.names.later(view.name, feature) for feature in features]
-        members = [f"{view.name}:{feature}" for feature in features]
-        place = {feature: n for n, feature in enumerate(features, 1)}
-        version, since = b"", 0
-        if snapshot is not None:
-            version, since = pack_text(snapshot.version), snapshot.served_us
-        text = b"" if snapshot is None else snapshot.to_json()
-        head = [text, mode, version, since, view.name]
-        keys = [self.names.served, self.names.changes, *columns]
-        for part in chunks(rows, ROWS):
-            cells: list[object] = []
-            for key, values, event_us in part:
-                cells += [key, event_us, len(values)]
-                cells += [text for f, v in values.items() for text in (place[f], v)]
-            yield [
-                ("SADD", self.names.later_columns(), *members),
-                ("EVAL", PUT_LATER, len(keys), *keys, *head, *cells),
-            ]
+        while rows:  # what is served may change before they are written
+            rows = self.later.put_newer(view, rows, self.served())
 
     # Deleting
 
@@ -348,8 +248,7 @@ class Tables:
         numbers = {snapshot.number for snapshot in self.publications()}
         numbers |= {Snapshot.from_json(staged).number} if staged else set()
         commands = [command for n in numbers for command in self.forget(n)]
-        members = self.server("SMEMBERS", names.later_columns())
-        later = [names.own(f"later:{member.decode()}") for member in members]
+        later = [name for view in PUBLISHED_VIEWS for name in self.later.columns(view)]
         own = [names.later_columns(), names.served, names.staged, names.publications]
         own += [names.done, names.stale, names.changes, names.events]
         own += [names.last_event, names.pushed]
@@ -370,42 +269,6 @@ def _gone(features: Sequence[str], states: Sequence[int]) -> list[str]:
     """Return the features whose columns were written, but are not there."""
     pairs = zip(features, states[::2], states[1::2], strict=True)
     return [feature for feature, listed, there in pairs if listed and not there]
-
-
-def _of(snapshot: Snapshot, view: str, rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that belong to a publication."""
-    version = pack_text(snapshot.version)
-    return [
-        row
-        for row in rows
-        if row.features.get(VERSION_OF[view]) == version
-        and snapshot.owns(snapshot.version, row.event_us)
-    ]
-
-
-def _owns(snapshot: Snapshot, tag: bytes) -> bool:
-    version, event_us = read_cell(tag)
-    return snapshot.owns(snapshot.version, event_us) and version == pack_text(
-        snapshot.version
-    )
-
-
-def _owned(
-    keys: Sequence[bytes],
-    tags: Sequence[bytes | None],
-    features: Sequence[str],
-    columns: Sequence[Sequence[bytes | None]],
-    snapshot: Snapshot | None,
-) -> dict[bytes, Cells]:
-    """Return cells of the rows that count, which most entities have none of."""
-    found: dict[bytes, Cells] = {}
-    for n, (key, tag) in enumerate(zip(keys, tags, strict=True)):
-        if snapshot is None or (tag is not None and _owns(snapshot, tag)):
-            cells = {f: column[n] for f, column in zip(features, columns, strict=True)}
-            row = {f: read_cell(c) for f, c in cells.items() if c is not None}
-            if row:
-                found[key] = row
-    return found
 
 
 def _take_published(

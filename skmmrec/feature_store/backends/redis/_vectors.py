@@ -66,7 +66,7 @@ class Vectors:
     def _merge(
         self, view: FeatureView, feature: str, snapshot: Snapshot | None
     ) -> VectorTable:
-        later = self._tables.later(view.name, feature, snapshot)
+        later = self._tables.later.cells(view.name, feature, snapshot)
         if snapshot is None:
             return vector_table(Place.of(view, feature), later, None)
         source = _identity(view, feature, snapshot)

@@ -331,10 +331,11 @@ class SqliteBackend(Backend):
         with self._main() as conn:
             return events.append_feedback(conn, self.project, event)
 
-    def feedback(self, after: int) -> pd.DataFrame:
+    def feedback(self, after: int, limit: int | None = None) -> pd.DataFrame:
         """Read events."""
         with self._main() as conn:
-            return feedback_frame(events.read_feedback(conn, self.project, after))
+            rows = events.read_feedback(conn, self.project, after, limit)
+        return feedback_frame(rows)
 
     def last_event(self) -> int:
         """Read the counter."""

@@ -34,15 +34,15 @@ def append_feedback(conn: sqlite3.Connection, project: str, event: Event) -> boo
 
 
 def read_feedback(
-    conn: sqlite3.Connection, project: str, after: int
+    conn: sqlite3.Connection, project: str, after: int, limit: int | None
 ) -> list[tuple[int, bytes, bytes, float, int]]:
     """Return number, user key, item key, y and time of events, in their order."""
     if not columns_of(conn, _TABLE):
         return []
     return conn.execute(
         f"SELECT number, user_key, item_key, y, event_us FROM {_TABLE} "
-        "WHERE project = ? AND number > ? ORDER BY number",
-        (project, after),
+        "WHERE project = ? AND number > ? ORDER BY number LIMIT ?",
+        (project, after, -1 if limit is None else limit),  # below 0: all of them
     ).fetchall()
 
 
