@@ -26,6 +26,8 @@ from skmmrec.interactions import (
 _AT_ONCE = 64
 # Rows of each sample of vectors that are compared: their distances take 32 MB.
 _MOST_VECTORS = 1000
+# Users of each window that are compared: labels of 999 permutations take 20 MB or so.
+_MOST_USERS = 10_000
 _COLUMNS = ["statistic", "p_value", "n_reference", "n_current"]
 
 # From labels of permutations, (n_permutations, n), to a statistic for each.
@@ -49,7 +51,8 @@ def measure_drift(
     n_permutations : int, default=999
         Permutations that give the p-values: the least is 1 / (n_permutations + 1).
     random_state : int, RandomState or None, default=None
-        Draws the permutations, and 1,000 rows of a larger sample of vectors.
+        Draws the permutations, and 1,000 rows of a larger sample of vectors, or
+        10,000 users of a window of more.
 
     Returns
     -------
@@ -133,6 +136,12 @@ def _of_tables(
         _check_table(table, name)
     rows = pd.concat(tables, names=["window"]).reset_index("window")
     users = check_ids(rows[USER], USER)
+    drawn_users = [
+        rng.permutation(pd.unique(users[rows["window"] == name]))[:_MOST_USERS]
+        for name in tables
+    ]
+    is_drawn = np.isin(users, np.concatenate(drawn_users))
+    rows, users = rows[is_drawn], users[is_drawn]
     units = pd.MultiIndex.from_arrays([users, rows["window"] == "current"])
     codes, found = units.factorize()
     owners, labels = found.get_level_values(0), np.asarray(found.get_level_values(1))
@@ -142,8 +151,8 @@ def _of_tables(
         if not np.isfinite(means).all():
             raise ValueError(f"the column {name!r} has numbers missing, or infinite")
         statistics[name] = _kolmogorov(means)
-    drawn = _exchanged(pd.Index(owners), labels, n_permutations, rng)
-    return _told(_tested(statistics, labels, [*drawn]), labels)
+    exchanged = _exchanged(pd.Index(owners), labels, n_permutations, rng)
+    return _told(_tested(statistics, labels, [*exchanged]), labels)
 
 
 def _check_table(table: pd.DataFrame, name: str) -> None:

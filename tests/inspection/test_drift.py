@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import ks_2samp, kstest
 
-from skmmrec.inspection import measure_drift
+from skmmrec.inspection import _drift, measure_drift
 
 
 def window(rng, users, shift=0.0, taste=True, n=6):
@@ -68,6 +68,18 @@ def test_statistics_are_those_of_scipy():
     )
     assert table.loc["vectors", "p_value"] < 0.05
     assert measure_drift(x, x, n_permutations=99)["p_value"].item() == 1.0
+
+
+def test_of_many_users_some_of_each_window_are_compared(monkeypatch):
+    """A user who is drawn for one window is compared in the other, too."""
+    monkeypatch.setattr(_drift, "_MOST_USERS", 20)
+    rng = np.random.default_rng(4)
+    one, other = window(rng, range(200)), window(rng, range(190, 205), shift=2.0)
+    table = measure_drift(one, other, n_permutations=199, random_state=0)
+    n_before, n_after = table.loc["score", ["n_reference", "n_current"]]
+    assert n_after == 15
+    assert 20 <= n_before <= 30
+    assert table.loc["score", "p_value"] < 0.05
 
 
 @pytest.mark.parametrize(
