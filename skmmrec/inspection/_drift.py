@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_array, check_random_state
@@ -35,8 +35,8 @@ Statistic = Callable[[NDArray[np.bool_]], NDArray[np.float64]]
 
 
 def measure_drift(
-    reference: Any,
-    current: Any,
+    reference: pd.DataFrame | ArrayLike,
+    current: pd.DataFrame | ArrayLike,
     *,
     n_permutations: int = 999,
     random_state: RandomState = None,

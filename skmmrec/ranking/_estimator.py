@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -57,7 +57,12 @@ from skmmrec.ranking._first_stage import (
 )
 from skmmrec.ranking._given_lists import of_lists, of_rows
 from skmmrec.ranking._judging import ndcg_of
-from skmmrec.ranking._out_of_fold import Examples, learn_from, make_folds
+from skmmrec.ranking._out_of_fold import (
+    Examples,
+    learn_from,
+    make_folds,
+    renumbered,
+)
 from skmmrec.ranking._paying import Gain, measure_gain
 from skmmrec.ranking._rankers import (
     NAMES,
@@ -118,12 +123,12 @@ class CandidateRanker(OverFirstStage):
         of the earliest.
     n_candidates : int, default=100
         Items that the first stage is asked for.
-    cv : int or splitter, default=2
+    cv : int, splitter or list of (train, test), default=2
         How the candidates to learn from are made: the first stage is fitted on a part
         of the rows, and asked for candidates for the others, so that it has not seen
         which of them were liked. A number: that many folds. With times, each holds out
         a tenth of the rows, the latest ones; else a fifth of each user's rows at
-        random.
+        random. A list has positions of rows to train and to test on.
     max_lists : int or None, default=10000
         Requests of each fold to learn from; of more, so many are drawn. None: all.
     only_if_better : bool, default=True
@@ -204,7 +209,12 @@ class CandidateRanker(OverFirstStage):
         "item_features": "no_validation",  # type: ignore[dict-item]
         "context": [list, tuple, None],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
-        "cv": [Interval(Integral, 1, None, closed="left"), HasMethods("split")],
+        "cv": [
+            Interval(Integral, 1, None, closed="left"),
+            HasMethods("split"),
+            list,
+            tuple,
+        ],
         "max_lists": [Interval(Integral, 1, None, closed="left"), None],
         "only_if_better": ["boolean"],
         "random_state": ["random_state"],
@@ -223,7 +233,7 @@ class CandidateRanker(OverFirstStage):
         item_features: pd.DataFrame | None = None,
         context: Sequence[str] | None = None,
         n_candidates: int = 100,
-        cv: int | BaseCrossValidator = 2,
+        cv: int | BaseCrossValidator | Sequence[tuple[ArrayLike, ArrayLike]] = 2,
         max_lists: int | None = 10_000,
         only_if_better: bool = True,
         random_state: int | np.random.RandomState | None = None,
@@ -281,15 +291,20 @@ class CandidateRanker(OverFirstStage):
         UserWarning
             Where there is nothing to learn from: the first stage's order stays.
         """
-        X = X if (frame := as_frame(X)) is None else frame
+        frame = as_frame(X)
+        if frame is not None:
+            X = frame
+        elif hasattr(X, "__array__"):
+            X = np.asarray(X)
         with self._all_or_nothing():
             rng = check_random_state(self.random_state)
             seed = int(rng.randint(2**31 - 1))
             rows = self._read_ids(X, reset=True)
-            weights = read_weights(sample_weight, rows)
+            weights, cv = read_weights(sample_weight, rows), self.cv
             if weights is not None and not weights.all():
                 kept = np.flatnonzero(weights)
                 X, y, weights = rows_of(X, y, weights, kept)
+                cv = renumbered(cv, kept, len(rows))
                 rows = rows.where(kept)
             strengths = read_strengths(y, rows)
             liked = np.ones(len(rows), bool) if strengths is None else strengths > 0
@@ -304,7 +319,7 @@ class CandidateRanker(OverFirstStage):
             if weights is not None:
                 _refuse_weights(first if ranker is None else ranker)
             if ranker is not None:
-                folds = make_folds(self.cv, X, y, rows, seed)
+                folds = make_folds(cv, X, y, rows, seed)
                 examples = learn_from(
                     *(fit, rows, liked, about, self._context, folds),
                     *(self.n_candidates, self.max_lists, rng),

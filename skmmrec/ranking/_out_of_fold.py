@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,9 @@ def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
 
     Parameters
     ----------
-    cv : int or splitter
+    cv : int, splitter or list of (train, test)
         A number of folds, by time where there are times, else a part of each user's
-        rows; or what has ``split``.
+        rows; or what has ``split``; or the positions themselves.
     X, y : object
         What `fit` was given.
     rows : Interactions
@@ -85,11 +86,9 @@ def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
     ValueError
         For a splitter that gives a row to both parts.
     """
-    if hasattr(cv, "split"):
-        return [
-            _checked(train, test, fold)
-            for fold, (train, test) in enumerate(cv.split(X, y))
-        ]
+    if not isinstance(cv, Integral):
+        pairs = cv.split(X, y) if hasattr(cv, "split") else cv
+        return [_checked(*pair, fold) for fold, pair in enumerate(pairs)]
     table = pd.DataFrame({USER: rows.users, ITEM: rows.items})
     if rows.times is not None:
         by_time = TimeSplit(BY_TIME, cv)
@@ -98,6 +97,19 @@ def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
     if table[USER].value_counts().max() < _FEWEST:
         return []
     return [*RandomHoldoutPerUser(BY_USER, cv, random_state=seed).split(table)]
+
+
+def renumbered(cv: Any, kept: NDArray[np.int64], n_rows: int) -> Any:
+    """Return folds among the rows that are kept, of positions among all of them.
+
+    Numbers and splitters split what is kept themselves.
+    """
+    if not isinstance(cv, list | tuple):
+        return cv
+    places = np.full(n_rows, -1)
+    places[kept] = np.arange(len(kept))
+    folds = [tuple(places[np.asarray(part)] for part in pair) for pair in cv]
+    return [tuple(part[part >= 0] for part in pair) for pair in folds]
 
 
 def _checked(
@@ -155,7 +167,7 @@ def learn_from(
     parts: list[Examples] = []
     for train, test in folds:
         fitted, held = first.on(train), test[liked[test]]
-        weights = None if first.weights is None else first.weights[held]
+        weights = np.ones(len(held)) if first.weights is None else first.weights[held]
         parts += _of_fold(
             find_recommender(fitted),
             rows.where(held),
@@ -173,7 +185,7 @@ def learn_from(
 def _of_fold(
     first: Any,
     liked: Interactions,
-    weights: NDArray[np.float64] | None,
+    weights: NDArray[np.float64],
     context: pd.DataFrame,
     names: Sequence[str],
     n_candidates: int,
@@ -190,9 +202,7 @@ def _of_fold(
         requests = requests.keep(np.sort(drawn))
     candidates = candidates_of(first, requests.table, n_candidates)
     labels, elsewhere = _answers(candidates, liked, requests.of_row)
-    counts = None
-    if weights is not None:
-        counts = _weights_of(candidates, labels, liked, weights, requests.of_row)
+    counts = _weights_of(candidates, labels, liked, weights, requests.of_row)
     # What was liked at another moment says neither yes nor no at this one.
     kept = ~elsewhere & _has_both(candidates[REQUEST], labels, elsewhere)
     is_known = candidates[USER].isin(known).to_numpy()
@@ -223,6 +233,8 @@ def _weights_of(
     of_row: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Weigh what was liked by its rows, and the others by what was liked beside them.
+
+    A row without a weight has 1, so that repeated rows count like weights.
 
     So a like counts as its weight says together with what it is compared with.
     """
@@ -257,8 +269,8 @@ def _together(parts: list[Examples]) -> Examples | None:
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("labels", "known")
     )
-    given = [part.weights for part in parts if part.weights is not None]
-    weights = np.concatenate(given) if given else None
+    counts = [part.weights for part in parts if part.weights is not None]
+    weights = np.concatenate(counts) if counts else None
     if weights is not None:
-        weights = weights / weights.mean()
+        weights = None if np.ptp(weights) == 0 else weights / weights.mean()
     return Examples(pd.concat(tables, ignore_index=True), labels, known, weights)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import joblib
 import numpy as np
@@ -45,7 +45,13 @@ class RecommenderTests:
 
     `HistoryRecommender` keeps all this for those who learn from interactions alone.
 
-    Override the fixture `recommender`.
+    Override the fixture `recommender`, and `expected_failed_checks` if a check asks for
+    what a recommender does not do on purpose.
+
+    Attributes
+    ----------
+    expected_failed_checks : dict of str to str
+        Why it fails a check, by the check's name. No other may fail.
 
     Examples
     --------
@@ -57,6 +63,8 @@ class RecommenderTests:
     ...     def recommender(self):
     ...         return ItemKNNRecommender(n_neighbors=3)
     """
+
+    expected_failed_checks: ClassVar[dict[str, str]] = {}
 
     @pytest.fixture
     def recommender(self) -> Any:
@@ -98,8 +106,7 @@ class RecommenderTests:
             for result in results
             if result["status"] != "passed" and result["check_name"] not in MAY_SKIP
         }
-        assert failed == {}
-        assert not any(result["expected_to_fail"] for result in results)
+        assert failed.keys() <= self.expected_failed_checks.keys(), failed
         assert sum(result["status"] == "passed" for result in results) >= 40
 
     def test_fit_changes_neither_its_input_nor_the_parameters(

@@ -5,6 +5,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import ClassVar
 
 import joblib
 import numpy as np
@@ -74,6 +75,13 @@ class TestOverPopularity(RecommenderTests):
 
 @pytest.mark.filterwarnings("ignore:CandidateRanker has nothing to learn")
 class TestByDefault(RecommenderTests):
+    expected_failed_checks: ClassVar = {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "its first stage, iALS, counts a pair once, however often it comes, unless "
+            "it has weights"
+        )
+    }
+
     @pytest.fixture
     def recommender(self):
         return CandidateRanker(ranker="scikit-learn", random_state=0)
@@ -938,3 +946,31 @@ def test_words_of_every_type_are_categories(kind):
     expected = ColumnNumbers().fit_transform(plain)
     np.testing.assert_array_equal(ColumnNumbers().fit_transform(table), expected)
     assert ColumnNumbers().fit(plain).columns_ == {"city": ["a", "b"], "age": None}
+
+
+def test_folds_are_positions_of_rows_also_where_some_have_no_weight(shop):
+    train = shop[0]
+    weights = np.ones(len(train))
+    weights[::7] = 0
+    kept = np.flatnonzero(weights)
+    held = np.arange(len(train)) % 5 == 0
+    given = make(cv=[(np.flatnonzero(~held), np.flatnonzero(held))])
+    given.fit(train, sample_weight=weights)
+    among = [(np.flatnonzero(~held[kept]), np.flatnonzero(held[kept]))]
+    alone = make(cv=among).fit(train.iloc[kept])
+    assert given.n_lists_ == alone.n_lists_ > 0
+    pd.testing.assert_frame_equal(given.recommend(), alone.recommend())
+
+
+def test_repeated_likes_count_as_weights_do(shop):
+    train = shop[0].drop_duplicates(IDS).reset_index(drop=True)
+    weights = 1 + np.arange(len(train)) % 3
+    held = np.arange(len(train)) % 5 == 0
+    folds = [(np.flatnonzero(~held), np.flatnonzero(held))]
+    places = np.repeat(np.arange(len(train)), weights)
+    again = [tuple(np.flatnonzero(np.isin(places, part)) for part in folds[0])]
+    first = PopularityRecommender()
+    one = make(first, cv=folds).fit(train, sample_weight=weights)
+    other = make(first, cv=again).fit(train.iloc[places].reset_index(drop=True))
+    found, expected = one.recommend(), other.recommend()
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5, atol=1e-6)

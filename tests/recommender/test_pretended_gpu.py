@@ -109,7 +109,8 @@ def test_a_trial_on_a_gpu_chooses_what_one_on_the_host_chooses(
     expected = lived("cpu", max_epochs=epochs)
     with pretended_gpus():
         found = lived("cuda:1", max_epochs=epochs)
-    assert where == [None, torch.device("cuda", 1)]
+    assert set(where[: len(where) // 2]) == {None}
+    assert set(where[len(where) // 2 :]) == {torch.device("cuda", 1)}
     for one, other in zip(found[:-1], expected[:-1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
