@@ -172,6 +172,7 @@ def test_loading_leaves_the_global_generator_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 def test_an_untrained_network_still_tells_sounds_apart():
     """The one test of the default network as a whole, from sounds to vectors."""
     generator = np.random.default_rng(0)

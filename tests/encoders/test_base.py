@@ -361,6 +361,7 @@ def test_a_pickle_leaves_the_weights_where_they_are(minilm):
     assert minilm._model is model is not None
 
 
+@pytest.mark.slow
 def test_a_dumped_encoder_works_in_another_process(text_encoder, tmp_path):
     path = tmp_path / "encoder.joblib"
     joblib.dump(text_encoder, path)

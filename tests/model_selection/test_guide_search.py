@@ -37,6 +37,7 @@ def run_snippet(data, cache):
     return names["search"]
 
 
+@pytest.mark.slow
 def test_the_search_runs_in_two_processes(data, tmp_path, monkeypatch):
     path = str(tmp_path / "vectors.db")
     cold = run_snippet(data, path)
