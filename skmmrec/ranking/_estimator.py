@@ -61,6 +61,7 @@ from skmmrec.ranking._out_of_fold import (
     Examples,
     learn_from,
     make_folds,
+    read_folds,
     renumbered,
 )
 from skmmrec.ranking._paying import Gain, measure_gain
@@ -281,8 +282,8 @@ class CandidateRanker(OverFirstStage):
         ValueError
             For what the first stage refuses, a column of `context` that is not there, a
             table of features with an id twice or with times where `X` has none, a `cv`
-            that gives a row to both parts of a fold, or weights that are negative, not
-            finite or all 0.
+            that gives a row to both parts of a fold or positions that are none, or
+            weights that are negative, not finite or all 0.
         TypeError
             For weights where `ranker`, or without one the first stage, takes none.
 
@@ -300,7 +301,8 @@ class CandidateRanker(OverFirstStage):
             rng = check_random_state(self.random_state)
             seed = int(rng.randint(2**31 - 1))
             rows = self._read_ids(X, reset=True)
-            weights, cv = read_weights(sample_weight, rows), self.cv
+            weights = read_weights(sample_weight, rows)
+            cv = read_folds(self.cv, len(rows))
             if weights is not None and not weights.all():
                 kept = np.flatnonzero(weights)
                 X, y, weights = rows_of(X, y, weights, kept)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -86,9 +85,9 @@ def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
     ValueError
         For a splitter that gives a row to both parts.
     """
-    if not isinstance(cv, Integral):
+    if hasattr(cv, "split") or isinstance(cv, list):
         pairs = cv.split(X, y) if hasattr(cv, "split") else cv
-        return [_checked(*pair, fold) for fold, pair in enumerate(pairs)]
+        return [_checked(train, test, fold) for fold, (train, test) in enumerate(pairs)]
     table = pd.DataFrame({USER: rows.users, ITEM: rows.items})
     if rows.times is not None:
         by_time = TimeSplit(BY_TIME, cv)
@@ -99,16 +98,43 @@ def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
     return [*RandomHoldoutPerUser(BY_USER, cv, random_state=seed).split(table)]
 
 
+def read_folds(cv: Any, n_rows: int) -> Any:
+    """Return a list of folds with positions as arrays; another `cv` stays.
+
+    Raises ValueError for what is no pair of positions of rows.
+    """
+    if not isinstance(cv, list | tuple):
+        return cv
+    return [_positions(pair, n_rows, fold) for fold, pair in enumerate(cv)]
+
+
+def _positions(pair: Any, n_rows: int, fold: int) -> tuple[NDArray[np.int64], ...]:
+    parts = [np.asarray(part) for part in pair] if np.iterable(pair) else []
+    are_numbers = all(part.ndim == 1 and part.dtype.kind in "iu" for part in parts)
+    if len(parts) != 2 or not are_numbers:
+        raise ValueError(
+            f"cv must be a list of (train, test), each positions of rows: fold {fold} "
+            f"is {pair!r:.60}"
+        )
+    for part in parts:
+        if len(part) and not 0 <= part.min() <= part.max() < n_rows:
+            raise ValueError(
+                f"fold {fold} of cv has positions from {part.min()} to {part.max()}, "
+                f"but X has {n_rows} rows"
+            )
+    return tuple(part.astype(np.int64) for part in parts)
+
+
 def renumbered(cv: Any, kept: NDArray[np.int64], n_rows: int) -> Any:
     """Return folds among the rows that are kept, of positions among all of them.
 
     Numbers and splitters split what is kept themselves.
     """
-    if not isinstance(cv, list | tuple):
+    if not isinstance(cv, list):
         return cv
     places = np.full(n_rows, -1)
     places[kept] = np.arange(len(kept))
-    folds = [tuple(places[np.asarray(part)] for part in pair) for pair in cv]
+    folds = [tuple(places[part] for part in pair) for pair in cv]
     return [tuple(part[part >= 0] for part in pair) for pair in folds]
 
 

@@ -974,3 +974,19 @@ def test_repeated_likes_count_as_weights_do(shop):
     other = make(first, cv=again).fit(train.iloc[places].reset_index(drop=True))
     found, expected = one.recommend(), other.recommend()
     pd.testing.assert_frame_equal(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        ([1, 2], "fold 0 is 1"),
+        ([([0, 1], [2]), ([0.5], [1.0])], "fold 1 is"),
+        ([([0, 1], [2], [3])], "fold 0 is"),
+        ([([0, 1], [-1])], "from -1 to -1"),
+        ([([0, 1], [10**6])], "X has"),
+        ([([0, 1, 2], [2, 3])], "row 2 to both parts of fold 0"),
+    ],
+)
+def test_folds_that_are_none_are_named(shop, cv, message):
+    with pytest.raises(ValueError, match=message):
+        make(cv=cv).fit(shop[0])
