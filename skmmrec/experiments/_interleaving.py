@@ -130,12 +130,12 @@ def _draft(
     open_ = np.ones(n, bool)
     for turn in range(k):
         picker = coins[:, turn // 2] ^ (turn % 2)
+        first = [table[everyone, (table >= 0).argmax(axis=1)] for table in left]
         if turn % 2 == 0:
-            has_any, is_whole = _turns_left(left)
+            has_any, is_whole = _turns_left(left, first)
             open_ &= has_any
         else:
             open_ &= is_whole
-        first = [table[everyone, (table >= 0).argmax(axis=1)] for table in left]
         picked = np.where(open_, np.where(picker == 0, *first), -1)
         drafted[:, turn], teams[:, turn] = picked, picker
         for table in left:
@@ -143,10 +143,14 @@ def _draft(
     return drafted, teams
 
 
-def _turns_left(left: list[NDArray]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell whose round has a first turn, and whose has a second, whoever is first."""
+def _turns_left(
+    left: list[NDArray], best: list[NDArray]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell whose round has a first turn, and whose has a second, whoever is first.
+
+    `best` is the first item of each that is left.
+    """
     counts = [(table >= 0).sum(axis=1) for table in left]
-    best = [table[np.arange(len(table)), (table >= 0).argmax(axis=1)] for table in left]
     has_any = np.minimum(*counts) > 0
     loses = [
         (table == other[:, None]).any(axis=1)

@@ -73,9 +73,8 @@ def _parts(features: FeatureService | list[str]) -> Iterator[_Part]:
         return
     for reference in features:
         view, _, name = reference.partition(":")
-        yield _Part(
-            view.partition("@")[0], {}, [name]
-        )  # view@v1 is one of its versions
+        own = view.partition("@")[0]  # view@v1 is one of its versions
+        yield _Part(own, {}, [name])
 
 
 def _views(

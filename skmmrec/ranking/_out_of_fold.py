@@ -260,9 +260,8 @@ def _weights_of(
 ) -> NDArray[np.float64]:
     """Weigh what was liked by its rows, and the others by what was liked beside them.
 
-    A row without a weight has 1, so that repeated rows count like weights.
-
-    So a like counts as its weight says together with what it is compared with.
+    So a like counts as its weight says together with what it is compared with. Where
+    no weights are given each row has 1, so that repeated rows count like weights.
     """
     rows = pd.DataFrame({REQUEST: of_row, ITEM: liked.items, "weight": weights})
     sums = rows.groupby([REQUEST, ITEM], as_index=False)["weight"].sum()
@@ -291,12 +290,14 @@ def _together(parts: list[Examples]) -> Examples | None:
         table = part.candidates.assign(**{REQUEST: part.candidates[REQUEST] + start})
         tables.append(table)
         start = int(table[REQUEST].max()) + 1
-    labels, known = (
+    labels, known, weights = (
         np.concatenate([getattr(part, name) for part in parts])
-        for name in ("labels", "known")
+        for name in ("labels", "known", "weights")
     )
-    counts = [part.weights for part in parts if part.weights is not None]
-    weights = np.concatenate(counts) if counts else None
-    if weights is not None:
-        weights = None if np.ptp(weights) == 0 else weights / weights.mean()
-    return Examples(pd.concat(tables, ignore_index=True), labels, known, weights)
+    even = np.ptp(weights) == 0
+    return Examples(
+        pd.concat(tables, ignore_index=True),
+        labels,
+        known,
+        None if even else weights / weights.mean(),
+    )

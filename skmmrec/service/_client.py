@@ -16,12 +16,7 @@ from requests.auth import AuthBase
 from urllib3.util import Retry
 
 from skmmrec.feature_store import content_query
-from skmmrec.interactions import (
-    ITEM,
-    USER,
-    check_count,
-    plain,
-)
+from skmmrec.interactions import ITEM, USER, check_count, plain
 
 from ._client_messages import (
     body_of,

@@ -31,6 +31,7 @@ def make_options(
     n_pairs: int,
     id_decay: float,
 ) -> TrainingOptions:
+    """Options of a training on so many pairs, its precision over their number."""
     training, stopping = plan.training, plan.early_stopping
     size, max_time = training.batch_size, training.max_time
     if size == "auto":
@@ -94,6 +95,7 @@ def make_loss(
     generators: Generators,
     id_l2: float,
 ) -> LossOfBatch:
+    """Make the loss of a network on the device that it is on."""
     device, given = network.item_bias.device, plan.regularization
     weights, hidden = plan.training.task_weights, given.modality_dropout
     if hidden == "auto":

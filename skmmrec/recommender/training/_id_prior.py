@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._loop import Trainer
+from skmmrec.recommender.training._memory_trial import LENGTH, standard_error
 from skmmrec.recommender.training._processes import mean_over_processes
 from skmmrec.recommender.training._step import Noise
 from skmmrec.runtime import progress
@@ -92,10 +93,10 @@ def confirm_precision(
         The lowest precision if lists are worse by one standard error.
     """
     gain = ndcg - without
-    error = float(gain.std() / len(gain) ** 0.5)
+    error = standard_error(gain)
     figures = {
         **chosen.figures,
-        "ndcg@20 without": float(without.mean()),
+        f"ndcg@{LENGTH} without": float(without.mean()),
         "with": float(ndcg.mean()),
         "standard error": error,
     }

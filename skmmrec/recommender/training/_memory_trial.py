@@ -97,10 +97,10 @@ def choose_memory(
     figures: dict[str, float] = {
         f"ndcg@{LENGTH} without": float(base.mean()),
         "with": float(best.mean()),
-        "standard error": _error(gain),
+        "standard error": standard_error(gain),
         "users": len(base),
     }
-    if gain.mean() <= _error(gain):
+    if gain.mean() <= standard_error(gain):
         reason = "likes held out of a trial are ranked no better, by a standard error"
         return None, Choice(0.0, reason, figures)
     chosen = MemoryWeight(KEPT * least_near(curve), power)
@@ -128,7 +128,7 @@ def choose_power(
     chosen = POWERS[0]
     for power in POWERS[1:]:
         ahead = tops[power] - tops[chosen]
-        chosen = power if ahead.mean() > _error(ahead) else chosen
+        chosen = power if ahead.mean() > standard_error(ahead) else chosen
     return chosen, curves[chosen]
 
 
@@ -159,10 +159,11 @@ def _errors_behind(best: NDArray, other: NDArray) -> float:
     behind = best - other
     mean = float(behind.mean())
     # All users alike have no standard error: then any difference is a clear one.
-    return mean / max(_error(behind), LEAST_ERROR * mean) if mean > 0 else 0.0
+    return mean / max(standard_error(behind), LEAST_ERROR * mean) if mean > 0 else 0.0
 
 
-def _error(values: NDArray) -> float:
+def standard_error(values: NDArray) -> float:
+    """Return the standard error of the mean of differences between pairs."""
     return float(values.std() / len(values) ** 0.5)
 
 

@@ -328,11 +328,8 @@ def _hold_out(
     if metric == "loss":
         share = stopping.validation_fraction
         rest, aside, left = hide_examples(examples, history, share, rng)
-        return (
-            rest,
-            left,
-            LossMonitor(make_batcher(problem, plan, generators, left, aside)),
-        )
+        batcher = make_batcher(problem, plan, generators, left, aside)
+        return rest, left, LossMonitor(batcher)
     hidden, held_out = hide_likes(history, stopping.validation_fraction, rng)
     is_hidden = examples.held & hidden[examples.places_in(history)]
     monitor = LikesMonitor(
