@@ -245,9 +245,11 @@ class VectorRecommender(
         """Read what `fit` is given."""
         columns = self._columns(is_flat=self.catalog is None)
         rows = read_rows(X, y, sample_weight, *columns, keys_of(self))
-        # Asked for its shape alone: NumPy lacks some types of tensors, as bfloat16.
-        answers: Any = y
-        is_column = tuple(np.shape(answers)[1:]) == (1,)
+        # NumPy lacks some types of tensors, such as bfloat16; they tell their shape.
+        # `np.shape` is not asked: an array may answer NumPy's functions by itself.
+        shape: Any = () if y is None else getattr(y, "shape", None)
+        shape = np.asarray(y).shape if shape is None else shape
+        is_column = tuple(shape[1:]) == (1,)
         if is_column and getattr(self, "objective", None) == "mse":
             # The words of scikit-learn's regressors, whose checks look for them.
             warn_caller(
