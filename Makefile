@@ -9,7 +9,8 @@ STAMP := $(VENV)/.installed
 # would each compile every module anew. The order is that of conftest.py.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 	--numprocesses 2 --dist loadfile --no-loadscope-reorder
-QUICK := -m "not slow and not gpu and not services and not cluster and not browser"
+QUICK := -m "not slow and not pages and not gpu and not services and not cluster \
+	and not browser"
 # What torch, MKL and oneDNN compute with on an old and on a common processor.
 OLD := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41
 COMMON := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
@@ -30,13 +31,14 @@ NO_FEAST := --ignore=tests/feature_store --ignore=skmmrec/feature_store \
 DOCS := $(VENV)/.docs-installed
 
 .PHONY: help env demo docs test test-all test-numerics test-pandas3 test-oldest \
-	test-services test-cluster test-browser lint coverage format clean
+	test-docs test-services test-cluster test-browser lint coverage format clean
 
 help:
 	@echo "make demo      encode, fit, publish and recommend on a generated catalogue"
 	@echo "make docs      build the site in docs/_build/html"
 	@echo "make test      run the tests (under 15 minutes on 2 cores)"
 	@echo "make test-all  run the slow tests too"
+	@echo "make test-docs      the code of the documentation's pages and examples"
 	@echo "make test-numerics  the tests as other processors, orders and strings have them"
 	@echo "make test-pandas3   the tests of all but the feature store, with pandas 3"
 	@echo "make test-oldest    the tests with the oldest versions that are allowed"
@@ -71,6 +73,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(PYTEST)
+
+# One file, so its tests are dealt out one by one.
+test-docs: $(STAMP)
+	$(PYTEST) --dist load -m pages tests/test_docs.py
 
 # Numbers must not depend on the machine, nor tests on their order; the last run has the
 # best that this processor can do, such as AVX-512, and the strings of pandas 3.

@@ -39,6 +39,7 @@ def networks():
     return [encoder.fit(["any"]) for encoder in (words, pictures)]
 
 
+@pytest.mark.pages
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 @pytest.mark.usefixtures("networks")
@@ -63,7 +64,7 @@ def test_the_costs_of_sizes_are_those_that_are_computed():
     assert computed in (DOCS / "scale.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.pages
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_an_example_of_the_gallery_draws_pictures(example, tmp_path, monkeypatch):
