@@ -32,8 +32,16 @@ _INLINE = {
 _HIDDEN = {"script", "style", "template"}
 
 
+_EMPTY_COMMENT = re.compile("<!---?>")
+
+
 class _TextOfHtml(HTMLParser):
-    """Collect the text that a browser would show."""
+    """Collect the text that a browser would show.
+
+    It is the same in every version of Python. Those of the base class differ in
+    comments, in declarations, in tags that never end and in which elements have no tags
+    in them.
+    """
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -52,15 +60,51 @@ class _TextOfHtml(HTMLParser):
         if not self.hidden:
             self.parts.append(data)
 
-    def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """Read ``<![...]>``; what is none is a comment, as in browsers.
+    def parse_starttag(self, i: int) -> int:
+        return self._to(super().parse_starttag(i), i)
 
-        Python up to 3.13 raises an AssertionError.
-        """
-        try:
-            return super().parse_marked_section(i, report)
-        except AssertionError:
-            return self.parse_bogus_comment(i)
+    def parse_endtag(self, i: int) -> int:
+        return self._to(super().parse_endtag(i), i)
+
+    def parse_pi(self, i: int) -> int:
+        return self._to(super().parse_pi(i), i)
+
+    def parse_comment(self, i: int, report: bool = True) -> int:
+        if match := _EMPTY_COMMENT.match(self.rawdata, i):
+            return match.end()
+        ends = [self._after(last, i + 4) for last in ("-->", "--!>")]
+        return self._to(min((end for end in ends if end >= 0), default=-1), i)
+
+    def parse_html_declaration(self, i: int) -> int:
+        """Read ``<!...>``, also ``<![CDATA[...]]>``."""
+        if self.rawdata.startswith("<!--", i):
+            return self.parse_comment(i)
+        last = "]]>" if self.rawdata.startswith("<![CDATA[", i) else ">"
+        return self._to(self._after(last, i), i)
+
+    def set_cdata_mode(self, elem: str, *, escapable: bool = False) -> None:
+        if elem in ("script", "style"):
+            super().set_cdata_mode(elem)
+
+    def goahead(self, end: bool) -> None:
+        self.places: dict[str, int] = {}
+        super().goahead(end)
+
+    def _after(self, last: str, i: int) -> int:
+        """Where the next `last` ends; -1: nowhere. Nothing is read twice."""
+        if last not in self.places or 0 <= self.places[last] < i:
+            self.places[last] = self.rawdata.find(last, i)
+        place = self.places[last]
+        return place if place < 0 else place + len(last)
+
+    def _to(self, end: int, i: int) -> int:
+        """Go on at `end`; what begins at `i` is text if it never ends (-1)."""
+        if end >= 0:
+            return end
+        end = self.rawdata.find(">", i + 1) + 1 or self.rawdata.find("<", i + 1)
+        end = i + 1 if end < 0 else end
+        self.handle_data(unescape(self.rawdata[i:end]))
+        return end
 
     def _separate(self, tag: str) -> None:
         if tag not in _INLINE:
@@ -100,7 +144,8 @@ class TextCleaner(BaseContentTransformer):
     Notes
     -----
     Whitespace is always reduced to single spaces. HTML is parsed by the standard
-    library's `html.parser`; a ``<`` without a letter after it is kept as text.
+    library's `html.parser`; a ``<`` without a letter after it is kept as text, and so
+    is a tag or a comment that never ends.
 
     Examples
     --------

@@ -409,10 +409,3 @@ def test_a_font_that_has_the_letters_is_found(monkeypatch):
     assert text_width(letter, 10) > 0
     gallery_of(title=[letter]).figure_.canvas.draw()
     _fonts._family_of.cache_clear()
-
-
-def test_lines_of_chinese_may_end_anywhere():
-    width = text_width("風" * 4, 10) + 1
-    lines = fit_text("風" * 10, 10, width, 3)
-    assert [len(line) for line in lines] == [4, 4, 2]
-    assert "".join(fit_text("Storm 海上的風暴", 10, 1000, 2)) == "Storm 海上的風暴"

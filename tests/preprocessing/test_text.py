@@ -26,6 +26,11 @@ def clean(text, **options):
         ("  tabs\tand\n\nlines\u00a0 ", "tabs and lines"),
         ("<b></b>", ""),
         ("a<![CDATA[x]]>b <![if !IE]>c<![endif]> <![<![>d <![ f >e", "ab c d e"),
+        ("a <!-- b > c", "a <!-- b > c"),
+        ("a <!--> b <!---> c <!-- > --!> d", "a b c d"),
+        ("a <b title='> c", "a <b title='> c"),
+        ("cut <a href=", "cut <a href="),
+        ("<title>a <b>b</b></title> <textarea>c&amp;</textarea>", "a b c&"),
     ],
 )
 def test_markup_and_whitespace_leave(text, expected):
@@ -109,7 +114,10 @@ def test_what_is_shown_is_what_the_parser_shows(text):
     assert _visible(text).split() == shown.split()
 
 
-@pytest.mark.parametrize("tag", ["<a ", "<a/", "<a b='", '<a b="x" '])
+@pytest.mark.parametrize(
+    "tag",
+    ["<a ", "<a/", "<a b='", '<a b="x" ', "<!-- >", "<!-- -- >", "<![CDATA[ >"],
+)
 def test_tags_without_an_end_take_no_time(tag):
     """Looking for the end of each of them would take an hour."""
     text = (tag * 50_000).strip()
