@@ -56,7 +56,11 @@ from ._reading import (
     read_weights as read_weights,
     refuse_columns as refuse_columns,
 )
-from ._times import check_times as check_times, date_of_number as date_of_number
+from ._times import (
+    check_same_unit as check_same_unit,
+    check_times as check_times,
+    date_of_number as date_of_number,
+)
 from ._types import (
     Ids as Ids,
     Numbers as Numbers,

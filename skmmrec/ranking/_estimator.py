@@ -74,6 +74,7 @@ from skmmrec.ranking._rankers import (
 )
 from skmmrec.ranking._requests import (
     Context,
+    check_moments,
     moment_after,
     read_context,
     requests_in,
@@ -128,8 +129,9 @@ class CandidateRanker(OverFirstStage):
         How the candidates to learn from are made: the first stage is fitted on a part
         of the rows, and asked for candidates for the others, so that it has not seen
         which of them were liked. A number: that many folds. With times, each holds out
-        a tenth of the rows, the latest ones; else a fifth of each user's rows at
-        random. A list has positions of rows to train and to test on.
+        a tenth of the rows, the latest ones, and of rows of one time some at random;
+        else a fifth of each user's rows at random. A list has positions of rows to
+        train and to test on.
     max_lists : int or None, default=10000
         Requests of each fold to learn from; of more, so many are drawn. None: all.
     only_if_better : bool, default=True
@@ -405,6 +407,7 @@ class CandidateRanker(OverFirstStage):
         check_is_fitted(self)
         rows = self._read_ids(X)
         check_same_kind(rows.items, self.item_index_, ITEM)
+        check_moments(rows.times, self.moment_, "the times of X")
         about = read_context(X, self._context, rows)
         about.insert(0, USER, rows.users)
         if self.moment_ is not None:
@@ -545,6 +548,7 @@ class CandidateRanker(OverFirstStage):
         strengths = read_strengths(y, rows)
         check_same_kind(rows.users, judge.user_index_, USER)
         check_same_kind(rows.items, judge.item_index_, ITEM)
+        check_moments(rows.times, self.moment_, "the times of X")
         liked = np.ones(len(rows), bool) if strengths is None else strengths > 0
         judged = pd.DataFrame({USER: rows.users, ITEM: rows.items})
         warn_of_seen(judge, judged[liked].drop_duplicates(), judged)

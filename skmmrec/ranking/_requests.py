@@ -17,6 +17,7 @@ from skmmrec.interactions import (
     Table,
     as_frame,
     check_ids,
+    check_same_unit,
     check_times,
     column_names,
     plain,
@@ -126,14 +127,29 @@ def requests_of(
     table = pd.DataFrame({USER: np.asarray(users)})
     given = _given(table[USER], context)
     if moment is not None:
-        times = given.get(TIME)
-        table[TIME] = (
-            [moment] * len(table) if times is None else check_times(times, TIME)
-        )
+        table[TIME] = _times_of(given, moment, len(table))
     _check_names(given, names, has_times=moment is not None)
     for name in names:
         table[name] = given[name]
     return table
+
+
+def _times_of(given: Mapping[str, Any], moment: Any, n: int) -> NDArray | list:
+    if TIME not in given:
+        return [moment] * n
+    times = check_times(given[TIME], f"context[{TIME!r}]")
+    check_moments(times, moment, "the times of context")
+    return times
+
+
+def check_moments(times: NDArray | None, moment: Any, name: str) -> None:
+    """Refuse times of another unit than those of `fit`, of which `moment` is one.
+
+    Where one of both has no times there is nothing to compare. The ValueError calls
+    them `name`.
+    """
+    if times is not None and moment is not None:
+        check_same_unit(times, np.array([moment]), name, "those of fit")
 
 
 def tells_time(context: Context | None) -> bool:
