@@ -41,6 +41,11 @@ from ._keys import (
     Keys as Keys,
     find_column as find_column,
 )
+from ._lists import (
+    check_ranks as check_ranks,
+    ranks_in as ranks_in,
+    read_scores as read_scores,
+)
 from ._no_tables import (
     how_to_read as how_to_read,
     refuse_no_table as refuse_no_table,

@@ -145,7 +145,8 @@ def check_same_unit(
         told = [unit or "numbers" for unit in units]
         raise ValueError(
             f"{new_name} are {told[0]}, such as {new[0]!s}, {known_name} are "
-            f"{told[1]}, such as {known[0]!s}: give both as dates, or both as numbers of one unit"
+            f"{told[1]}, such as {known[0]!s}: give both as dates, or both as numbers "
+            "of one unit"
         )
 
 

@@ -53,7 +53,8 @@ def _categories(column: pd.Series) -> list[str] | None:
     if kind is None:
         raise ValueError(
             f"the column {column.name!r} is of type {_type_of(column)}, neither "
-            "numbers nor categories: give features=, a transformer that makes numbers of it"
+            "numbers nor categories: give features=, a transformer that makes numbers "
+            "of it"
         )
     return sorted({str(value) for value in column.dropna()})
 

@@ -499,8 +499,8 @@ class CandidateRanker(OverFirstStage):
         Raises
         ------
         ValueError
-            For a missing column, a pair that comes twice, a score that is not finite, a
-            `k` below 1, or a context as `recommend` refuses it.
+            For a missing column, a pair that comes twice, a score or rank that is no
+            finite number, a `k` below 1, or a context as `recommend` refuses it.
 
         Notes
         -----
