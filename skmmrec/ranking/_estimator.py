@@ -27,11 +27,13 @@ from skmmrec.interactions import (
     TIME,
     USER,
     Ids,
+    Interactions,
     Numbers,
     Table,
     as_frame,
     check_count,
     check_same_kind,
+    plain,
     read_strengths,
     read_weights,
     warn_caller,
@@ -283,9 +285,10 @@ class CandidateRanker(OverFirstStage):
             For ``ranker="lightgbm"`` where it is not installed.
         ValueError
             For what the first stage refuses, a column of `context` that is not there, a
-            table of features with an id twice or with times where `X` has none, a `cv`
-            that gives a row to both parts of a fold or positions that are none, or
-            weights that are negative, not finite or all 0.
+            table of features with an id twice, with none of the ids of `X`, or with
+            times where `X` has none or of another unit, a `cv` that gives a row to both
+            parts of a fold, or positions that are none, or weights that are negative,
+            not finite or all 0.
         TypeError
             For weights where `ranker`, or without one the first stage, takes none.
 
@@ -312,7 +315,7 @@ class CandidateRanker(OverFirstStage):
                 rows = rows.where(kept)
             strengths = read_strengths(y, rows)
             liked = np.ones(len(rows), bool) if strengths is None else strengths > 0
-            self._read_tables(has_times=rows.times is not None)
+            self._read_tables(rows)
             about = read_context(X, self._context, rows)
             self.moment_ = moment_after(rows.times)
             first, examples, ranker = self._first_stage(seed), None, None
@@ -368,16 +371,13 @@ class CandidateRanker(OverFirstStage):
             return ImplicitALSRecommender(random_state=seed)
         return self.recommender
 
-    def _read_tables(self, has_times: bool) -> None:
+    def _read_tables(self, rows: Interactions) -> None:
         """Read the tables of features; times in them need times in X."""
         for key, own in ((USER, self.keys_.user), (ITEM, self.keys_.item)):
             name = f"{key.removesuffix('_id')}_features"
             table = read_features(getattr(self, name), key, name, own)
-            if table is not None and table.times is not None and not has_times:
-                raise ValueError(
-                    f"{name} has a column {TIME!r} and X has none, so that nobody "
-                    f"knows which of its rows came first: give X one, or drop {name}'s"
-                )
+            if table is not None:
+                _check_fits(table, rows, name)
             setattr(self, f"{name}_", table)
 
     # -- asking ----------------------------------------------------------------------
@@ -714,6 +714,22 @@ _UNTOLD = (
     "folds hold out fewer than 20 users of whom the first stage had rows. Give a cv "
     "that holds out rows of known users, as LeaveLastOut(3), or only_if_better=False"
 )
+
+
+def _check_fits(table: FeatureTable, rows: Interactions, name: str) -> None:
+    """Refuse a table of features, which errors call `name`, that tells of no row."""
+    if table.times is not None and rows.times is None:
+        raise ValueError(
+            f"{name} has a column {TIME!r} and X has none, so that nobody knows which "
+            f"of its rows came first: give X one, or drop {name}'s"
+        )
+    ids = rows.users if table.key == USER else rows.items
+    check_same_kind(ids, table.index, table.key)
+    if not table.index.isin(ids).any():
+        raise ValueError(
+            f"{name} has no {table.key} of X, which are such as {plain(ids[0])!r}: its "
+            f"own are such as {plain(next(iter(table.index), None))!r}"
+        )
 
 
 def _refuse_weights(learner: Any) -> None:

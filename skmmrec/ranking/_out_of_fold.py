@@ -83,7 +83,7 @@ def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
     Raises
     ------
     ValueError
-        For a splitter that gives a row to both parts.
+        For a splitter that gives a row to both parts, or none to train on.
     """
     if hasattr(cv, "split") or isinstance(cv, list):
         pairs = cv.split(X, y) if hasattr(cv, "split") else cv
@@ -155,7 +155,12 @@ def renumbered(cv: Any, kept: NDArray[np.int64], n_rows: int) -> Any:
 def _checked(
     train: NDArray, test: NDArray, fold: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Refuse a leak: a first stage knows the answers that it was fitted on."""
+    """Refuse a leak: a first stage knows the answers that it was fitted on.
+
+    So is a fold of which nothing would be learned from.
+    """
+    if len(train) == 0:
+        raise ValueError(f"cv leaves no row to fit the first stage on in fold {fold}")
     both = np.intersect1d(train, test)
     if len(both):
         raise ValueError(

@@ -122,7 +122,7 @@ def requests_of(
     ValueError
         For a column that is missing or unknown, or a user without a row.
     TypeError
-        For a context of another type.
+        For a context of another type, or one with several values in a mapping.
     """
     table = pd.DataFrame({USER: np.asarray(users)})
     given = _given(table[USER], context)
@@ -161,6 +161,7 @@ def _given(users: pd.Series, context: Context | None) -> dict[str, Any]:
     if context is None:
         return {}
     if isinstance(context, Mapping):
+        _refuse_lists(context)
         return {name: [value] * len(users) for name, value in context.items()}
     frame = as_frame(context)
     if frame is None:
@@ -170,6 +171,17 @@ def _given(users: pd.Series, context: Context | None) -> dict[str, Any]:
         )
     rows = _rows_of(users, frame)
     return {str(name): frame[name].to_numpy()[rows] for name in frame if name != USER}
+
+
+def _refuse_lists(context: Mapping[str, Any]) -> None:
+    """Refuse a value for each user where one for all is told."""
+    for name, value in context.items():
+        if pd.api.types.is_list_like(value):
+            raise TypeError(
+                f"context[{name!r}] must be one value for all, got "
+                f"{type(value).__name__}: for one of each user give a DataFrame with "
+                f"{USER!r} and {name!r}"
+            )
 
 
 def _rows_of(users: pd.Series, frame: pd.DataFrame) -> NDArray[np.intp]:
