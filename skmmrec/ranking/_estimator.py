@@ -397,7 +397,7 @@ class CandidateRanker(OverFirstStage):
         Raises
         ------
         ValueError
-            As `fit`, for what it cannot read.
+            As `fit`, for what it cannot read, and for times of another unit.
 
         Notes
         -----
@@ -450,8 +450,11 @@ class CandidateRanker(OverFirstStage):
         Raises
         ------
         ValueError
-            As of the first stage, for `k` above `n_candidates`, or a context that
-            lacks a column or has one too many.
+            As of the first stage, for `k` above `n_candidates`, or a context that lacks
+            a column, has one too many, or has times of another unit than those of
+            `fit`.
+        TypeError
+            For several values in a mapping, which is the same for all.
         """
         check_is_fitted(self)
         check_count(k)
