@@ -75,10 +75,8 @@ class FeatureTable:
         own = self.moments
         if own is None or times is None:
             return _per_id(own) - 1
-        check_same_unit(
-            *(own, times),
-            *(f"the times of the features by {self.key}", "those of the rows to rank"),
-        )
+        name = f"the times of the features by {self.key}"
+        check_same_unit(own, times, name, "those of the rows to rank")
         # Strictly before: a row of the same moment may tell what was then chosen.
         if own.dtype.kind == "M":
             own, times = _in_one_unit(own, times)

@@ -134,7 +134,7 @@ def requests_of(
     return table
 
 
-def _times_of(given: Mapping[str, Any], moment: Any, n: int) -> NDArray | list:
+def _times_of(given: Mapping[str, Any], moment: Any, n: int) -> NDArray | list[Any]:
     if TIME not in given:
         return [moment] * n
     times = check_times(given[TIME], f"context[{TIME!r}]")
