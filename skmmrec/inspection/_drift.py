@@ -19,7 +19,8 @@ from skmmrec.interactions import (
     RandomState,
     as_frame,
     check_count,
-    check_ids,
+    check_same_kind,
+    id_table,
 )
 
 # Labels of so many permutations are in memory at once.
@@ -67,8 +68,9 @@ def measure_drift(
     Raises
     ------
     ValueError
-        For a table without one of the ids, a window without rows, vectors of two
-        lengths, or numbers that are missing or infinite.
+        For a table without one of the ids, ids that are missing or of another kind in
+        one window, a window without rows, vectors of two lengths, or numbers that are
+        missing or infinite.
 
     Notes
     -----
@@ -131,11 +133,15 @@ def _of_tables(
     n_permutations: int,
     rng: np.random.RandomState,
 ) -> pd.DataFrame:
-    tables = {"reference": reference, "current": current}
-    for name, table in tables.items():
-        _check_table(table, name)
+    tables = {
+        name: _read_table(table, name)
+        for name, table in (("reference", reference), ("current", current))
+    }
+    for key in (USER, ITEM):  # 7 and "7" would be two, and all of both drifted
+        known, new = (table[key].to_numpy() for table in tables.values())
+        check_same_kind(new, pd.Index(known), f"current[{key!r}]")
     rows = pd.concat(tables, names=["window"]).reset_index("window")
-    users = check_ids(rows[USER], USER)
+    users = rows[USER].to_numpy()
     drawn_users = [
         rng.permutation(pd.unique(users[rows["window"] == name]))[:_MOST_USERS]
         for name in tables
@@ -155,12 +161,13 @@ def _of_tables(
     return _told(_tested(statistics, labels, [*exchanged]), labels)
 
 
-def _check_table(table: pd.DataFrame, name: str) -> None:
+def _read_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
     for key in (USER, ITEM):
         if key not in table:
             raise ValueError(f"{name} has no column {key!r}: {list(table)}")
     if not len(table):
         raise ValueError(f"{name} has no rows")
+    return id_table(table, name)
 
 
 def _numbers(reference: pd.DataFrame, current: pd.DataFrame) -> list[str]:

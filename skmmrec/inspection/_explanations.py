@@ -20,7 +20,15 @@ from skmmrec.inspection._contributions import (
 )
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import ITEM, USER, Ids, as_frame, check_by_id, id_table
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    Ids,
+    as_frame,
+    check_by_id,
+    id_table,
+    plain,
+)
 
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks
@@ -138,9 +146,9 @@ def explain(
     Raises
     ------
     ValueError
-        For an unknown item, titles of none, `tags` of an unknown modality, a prompt
-        file without its placeholder, or `recommendations` with a column that is
-        called like a modality.
+        For an unknown item, titles or tags of none, or of one twice, `tags` of an
+        unknown modality, a prompt file without its placeholder, or `recommendations`
+        with a column that is called like a modality.
     TypeError
         Where `recommendations` is no table.
 
@@ -165,7 +173,8 @@ def explain(
     recommendations = _check_recommendations(recommendations)
     recommendations = id_table(recommendations, "recommendations")
     _check_titles(titles, recommender.item_index_)
-    known_tags = _check_tags(tags, _content(recommender).modalities)
+    modalities = _content(recommender).modalities
+    known_tags = _check_tags(tags, modalities, recommender.item_index_)
     users, items = recommendations[USER], recommendations[ITEM]
     contributions = modality_contributions(recommender, users, items)
     added = contributions.drop(columns=[USER, ITEM, BASE])
@@ -177,7 +186,7 @@ def explain(
         _reason(row, list(added), shares.iloc[n], item, nearest[n], known_tags)
         for n, (row, item) in enumerate(zip(added.to_numpy(), items, strict=True))
     ]
-    otherwise = _without_content(recommender, users, items)
+    otherwise = _without_content(recommender, users, items).tolist()
     said = [
         other if reason is None else sentence(reason, titles)
         for reason, other in zip(reasons, otherwise, strict=True)
@@ -210,14 +219,30 @@ def _check_recommendations(recommendations: Any) -> pd.DataFrame:
 
 def _check_titles(titles: Any, items: pd.Index) -> None:
     """Refuse titles that are not found by item id."""
-    if titles is None or isinstance(titles, Mapping):
+    if titles is None:
         return
-    check_by_id(titles, "titles")
-    if not (titles.empty or titles.index.isin(items).any()):
+    if not isinstance(titles, Mapping):
+        check_by_id(titles, "titles")
+    _check_ids_of(titles, items, "titles", "items.set_index(key)[column] is")
+
+
+def _check_ids_of(by_id: Any, items: pd.Index, name: str, usual: str) -> None:
+    """Refuse a table or mapping by item id that has none of them, or one twice."""
+    if isinstance(by_id, Mapping):
+        if len(by_id) and not any(key in items for key in by_id):
+            raise ValueError(
+                f"{name} has no item id among its keys, such as "
+                f"{next(iter(by_id))!r}: ids are such as {plain(items[0])!r}"
+            )
+        return
+    index = by_id.index
+    if len(index) and not index.isin(items).any():
         raise ValueError(
-            "titles has no item id in its index: it is indexed by item id, as "
-            "items.set_index(key)[column] is"
+            f"{name} has no item id in its index: it is indexed by item id, as {usual}"
         )
+    if index.has_duplicates:
+        twice = index[index.duplicated()].tolist()[0]
+        raise ValueError(f"{name} has item {twice!r} more than once")
 
 
 def _check_free(table: pd.DataFrame, names: list[str]) -> None:
@@ -265,15 +290,13 @@ def _scores_of(tags: Tags, item: Any) -> pd.Series:
 
 
 def _check_tags(
-    tags: Mapping[str, Tags] | None, modalities: list[str]
+    tags: Mapping[str, Tags] | None, modalities: list[str], items: pd.Index
 ) -> Mapping[str, Tags]:
     unknown = [name for name in tags or {} if name not in modalities]
     if unknown:
         raise ValueError(f"tags of {unknown[0]!r}, but the modalities are {modalities}")
     for name, table in (tags or {}).items():
-        if isinstance(table, pd.DataFrame) and table.index.has_duplicates:
-            twice = table.index[table.index.duplicated()].tolist()[0]
-            raise ValueError(f"tags[{name!r}] has item {twice!r} more than once")
+        _check_ids_of(table, items, f"tags[{name!r}]", "items.set_index(key) is")
     return tags or {}
 
 

@@ -18,6 +18,7 @@ from skmmrec.interactions import (
     as_frame,
     check_ids,
     id_table,
+    ranks_in,
     warn_caller,
 )
 from skmmrec.runtime import is_missing
@@ -140,9 +141,10 @@ def best_first(rows: pd.DataFrame, user: Any) -> np.ndarray:
     positions = np.flatnonzero(_rows_of(rows, user))
     if not len(positions):
         raise ValueError(f"recommendations have no row of user {user!r}")
-    if "rank" not in rows:
+    ranks = ranks_in(rows)
+    if ranks is None:
         return positions
-    return positions[np.argsort(rows["rank"].to_numpy()[positions], kind="stable")]
+    return positions[np.argsort(ranks[positions], kind="stable")]
 
 
 def latest(

@@ -41,6 +41,11 @@ from ._keys import (
     Keys as Keys,
     find_column as find_column,
 )
+from ._lists import (
+    check_ranks as check_ranks,
+    ranks_in as ranks_in,
+    read_scores as read_scores,
+)
 from ._no_tables import (
     how_to_read as how_to_read,
     refuse_no_table as refuse_no_table,
@@ -56,7 +61,11 @@ from ._reading import (
     read_weights as read_weights,
     refuse_columns as refuse_columns,
 )
-from ._times import check_times as check_times, date_of_number as date_of_number
+from ._times import (
+    check_same_unit as check_same_unit,
+    check_times as check_times,
+    date_of_number as date_of_number,
+)
 from ._types import (
     Ids as Ids,
     Numbers as Numbers,

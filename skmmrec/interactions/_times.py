@@ -60,7 +60,9 @@ def check_times(times: Any, name: str) -> NDArray:
     Returns
     -------
     ndarray of shape (n,)
-        Numbers, datetime64 in UTC, timedelta64, or nanoseconds as integers of Python.
+        Numbers, datetime64 in UTC or timedelta64; of what neither holds, such as dates
+        of nanoseconds and of the year 9999 in one column, nanoseconds as integers of
+        Python.
 
     Raises
     ------
@@ -94,7 +96,7 @@ def _of_objects(values: NDArray, name: str) -> NDArray:
         return _check_numbers(_exact_numbers(values), name)
     if words[0] == "text":
         return _of_texts(values, name)
-    return _in_nanoseconds(values, name)
+    return _exact_times(values, name, "M" if words[0] == "time" else "m")
 
 
 def _word_of(value: Any) -> str | None:
@@ -119,6 +121,47 @@ def date_of_number(time: float) -> str | None:
         if first <= time <= last:
             seconds = time / (first / 946_684_800)
             return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    return None
+
+
+def check_same_unit(
+    new: NDArray, known: NDArray, new_name: str, known_name: str
+) -> None:
+    """Refuse dates beside numbers, and seconds since 1970 beside milliseconds.
+
+    Of neither would a comparison say what came first. Both are as `check_times` returns
+    them. Of numbers the middle one tells the unit, where it is of the years 2000 to
+    2100 in one.
+
+    Raises ValueError where the two differ; it calls them `new_name` and `known_name`.
+    """
+    if len(new) == 0 or len(known) == 0:
+        return
+    units = [_unit_of(times) for times in (new, known)]
+    if units[0] == units[1]:
+        return
+    are_dates = [unit in KINDS.values() for unit in units]
+    if any(are_dates) or None not in units:
+        told = [unit or "numbers" for unit in units]
+        raise ValueError(
+            f"{new_name} are {told[0]}, such as {new[0]!s}, {known_name} are "
+            f"{told[1]}, such as {known[0]!s}: give both as dates, or both as numbers "
+            "of one unit"
+        )
+
+
+# What times are called that are no numbers, by the letter of their type.
+KINDS = {"M": "dates", "m": "durations"}
+
+
+def _unit_of(times: NDArray) -> str | None:
+    """Say what times count; None: numbers, of which nobody knows the unit."""
+    if times.dtype.kind in KINDS:
+        return KINDS[times.dtype.kind]
+    middle = np.sort(times)[len(times) // 2]
+    for unit, (first, last) in EPOCHS.items():
+        if first <= middle <= last:
+            return f"{unit} since 1970"
     return None
 
 
@@ -197,7 +240,7 @@ def _of_texts(texts: NDArray, name: str) -> NDArray:
         _parse(text, row, name) if is_odd[row] else times[row]
         for row, text in enumerate(texts)
     ]
-    return _in_nanoseconds(to_objects(exact), name)
+    return _exact_times(to_objects(exact), name, "M")
 
 
 def _to_utc(texts: NDArray) -> NDArray[np.datetime64]:
@@ -226,20 +269,24 @@ def _parse(text: str, row: int, name: str) -> datetime:
 # -- dates and times -----------------------------------------------------------------
 
 
-def _in_nanoseconds(times: NDArray, name: str) -> NDArray:
-    """Nanoseconds since 1970; as objects where they are too many for 64 bits."""
+def _exact_times(times: NDArray, name: str, kind: str) -> NDArray:
+    """Dates ("M") or durations ("m") of NumPy, in the first unit that holds all.
+
+    Where none does, integers of Python: nanoseconds, since 1970 for dates.
+    """
     counts = []
     for row, time in enumerate(times):
         try:
             counts.append(_nanoseconds(time))
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{name} in row {row} is {time!r}: {error}") from error
-    exact = to_objects(counts)
-    try:
-        numbers = exact.astype(np.int64)
-    except OverflowError:
-        return exact
-    return numbers if (numbers == exact).all() else exact
+    # What Python holds is whole in microseconds, in which 64 bits hold all its years.
+    for unit in ("ns", "us"):
+        size = int(NANOSECONDS[unit])
+        if all(n % size == 0 and abs(n // size) < 2**63 for n in counts):
+            ticks = np.array([int(n // size) for n in counts], np.int64)
+            return ticks.view(f"{kind}8[{unit}]")
+    return to_objects(counts)
 
 
 def _nanoseconds(time: Any) -> int | Fraction:

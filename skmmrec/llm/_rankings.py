@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from skmmrec.interactions import ITEM, USER, check_ids, plain
+from skmmrec.interactions import ITEM, USER, check_ids, plain, ranks_in
 
 # Characters of an answer that are read: more than 1,000 numbers in brackets.
 _LONGEST = 10_000
@@ -87,7 +87,8 @@ def limit_rise(
 def read_lists(recommendations: pd.DataFrame) -> dict[object, list[int]]:
     """Return the rows of each user's list, best first, in order of users' first rows.
 
-    Raises ValueError if a column or an id is missing, or a user has an item twice.
+    Raises ValueError if a column, an id or a rank is missing, a rank is no number, or a
+    user has an item twice.
     """
     for name in (USER, ITEM, "score"):
         if name not in recommendations.columns:
@@ -103,8 +104,10 @@ def read_lists(recommendations: pd.DataFrame) -> dict[object, list[int]]:
             f"user {plain(row[USER])!r} has item {plain(row[ITEM])!r} twice "
             f"(row {twice[0]})"
         )
-    ranks = recommendations.get("rank", pd.Series(np.zeros(len(users)))).to_numpy()
-    rows = pd.Series(np.argsort(ranks, kind="stable"))
+    ranks = ranks_in(recommendations)
+    rows = pd.Series(
+        np.argsort(np.zeros(len(users)) if ranks is None else ranks, kind="stable")
+    )
     by_user = rows.groupby(users.to_numpy()[rows], sort=False).agg(list)
     return {user: by_user[user] for user in users.unique()}
 

@@ -11,11 +11,11 @@ from skmmrec.interactions import (
     USER,
     check_by_id,
     check_ids,
+    check_ranks,
     check_same_kind,
     groups_of,
     id_table,
 )
-from skmmrec.metrics._relevance import check_ranks
 
 
 def group_exposure(

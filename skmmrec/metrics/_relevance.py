@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -17,6 +15,7 @@ from skmmrec.interactions import (
     check_count,
     check_ids,
     check_same_kind,
+    ranks_in,
     refuse_merged,
     take_over,
     unmasked,
@@ -26,7 +25,6 @@ from skmmrec.metrics._hits import as_booleans, find_marked
 GAIN = "gain"
 # Column of `similar_items`: what was asked for.
 QUERY = "query"
-_RANK = "rank"
 # 2 MiB, the size of a large second-level cache, for random look-ups in it. Not tuned.
 _TABLE_BYTES = 2**21
 
@@ -287,7 +285,8 @@ def _lists(
     table: pd.DataFrame, who: NDArray[np.int64], what: NDArray[np.int64], n_users: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Put each user's items in a row, best first."""
-    keys = (who,) if _RANK not in table else (check_ranks(table[_RANK]), who)
+    ranks = ranks_in(table)
+    keys = (who,) if ranks is None else (ranks, who)
     if not _is_sorted(*keys):
         order = np.lexsort(keys)
         who, what = who[order], what[order]
@@ -298,25 +297,6 @@ def _lists(
     lists = np.full((n_users, longest), -1, dtype=np.int32)
     lists[np.arange(longest) < n_ranked[:, None]] = what
     return lists, n_ranked
-
-
-def check_ranks(column: pd.Series) -> NDArray:
-    """Refuse a rank that is missing or no number: texts sort by their letters."""
-    if column.ndim != 1:
-        raise ValueError(f"recommendations has several columns named {_RANK!r}")
-    missing = np.flatnonzero(column.isna())
-    if len(missing):
-        raise ValueError(f"{_RANK} is missing (NaN or None) in row {missing[0]}")
-    ranks = column.to_numpy()
-    if ranks.dtype.kind in "iuf":
-        return ranks
-    for row, rank in enumerate(ranks):
-        if not isinstance(rank, Real | Decimal) or isinstance(rank, bool):
-            raise ValueError(
-                f"{_RANK} must be numbers, got {rank!r} in row {row}: convert them, "
-                "for example by pandas.to_numeric"
-            )
-    return ranks
 
 
 def _is_sorted(*keys: NDArray) -> bool:

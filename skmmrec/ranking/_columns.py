@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -44,31 +46,91 @@ class ColumnNumbers(TransformerMixin, BaseEstimator):
 
 
 def _categories(column: pd.Series) -> list[str] | None:
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+    """List what a column of words holds, sorted; None for one of numbers."""
+    kind = _kind_of(column)
+    if kind == "numbers":
         return None
-    if not _holds_words(column.dtype):
+    if kind is None:
         raise ValueError(
-            f"the column {column.name!r} is of type {column.dtype}, neither numbers "
-            "nor categories: give features=, a transformer that makes numbers of it"
+            f"the column {column.name!r} is of type {_type_of(column)}, neither "
+            "numbers nor categories: give features=, a transformer that makes numbers "
+            "of it"
         )
     return sorted({str(value) for value in column.dropna()})
 
 
-def _holds_words(kind: Any) -> bool:
+def _kind_of(column: pd.Series) -> str | None:
+    """Tell "numbers" from "words", of values where the type does not; None: neither."""
+    kind: Any = column.dtype
+    if isinstance(kind, np.dtype) and kind.kind == "O":
+        return _kind_of_values(column)
     if isinstance(kind, pd.ArrowDtype) and pa.types.is_dictionary(kind.pyarrow_dtype):
-        return True
+        return "words"
+    if pd.api.types.is_complex_dtype(kind):
+        return None
+    if pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
+        return "numbers"
     is_category = isinstance(kind, pd.CategoricalDtype)
-    return is_category or pd.api.types.is_string_dtype(kind)
+    return "words" if is_category or pd.api.types.is_string_dtype(kind) else None
+
+
+def _kind_of_values(column: pd.Series) -> str | None:
+    types = set(map(type, column.dropna()))
+    if types and all(issubclass(kind, _NUMBERS) for kind in types):
+        return "numbers"
+    return "words" if all(issubclass(kind, _WORDS) for kind in types) else None
+
+
+def _type_of(column: pd.Series) -> str:
+    """Name the type of a column; of objects, that of the first that is no word."""
+    types = map(type, column.dropna() if column.dtype == object else ())
+    odd = (kind.__name__ for kind in types if not issubclass(kind, _WORDS))
+    return next(odd, str(column.dtype))
+
+
+# Of Python and NumPy: a truth value of NumPy and a Decimal are none to `Real`.
+_NUMBERS = (Real, Decimal, np.bool_)
+_WORDS = (str, *_NUMBERS)
 
 
 def _numbers(column: pd.Series, known: list[str] | None) -> NDArray[np.float32]:
     if known is None:
-        return pd.to_numeric(column).to_numpy(np.float32, na_value=np.nan)
+        return _in_float32(column)
     texts = column.astype(object).where(column.notna(), None)
     codes = pd.Index(known, dtype=object).get_indexer(
         [None if text is None else str(text) for text in texts]
     )
     return np.where(codes < 0, np.nan, codes).astype(np.float32)
+
+
+def _in_float32(column: pd.Series) -> NDArray[np.float32]:
+    """Read numbers; a ValueError names a value that is none."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+    is_odd = np.isnan(numbers) | (_kind_of(column) is None)  # such as dates
+    odd = np.flatnonzero(is_odd & column.notna().to_numpy())
+    if len(odd):
+        raise ValueError(
+            f"the column {column.name!r} held numbers in fit, and now holds "
+            f"{column.iloc[odd[0]]!r}: give a number, or None where it is not known"
+        )
+    with np.errstate(over="ignore"):
+        single: NDArray[np.float32] = numbers.astype(np.float32)
+    refuse_infinite(single, numbers, f"the column {column.name!r}")
+    return single
+
+
+def refuse_infinite(single: NDArray[np.float32], given: NDArray, name: str) -> None:
+    """Refuse what is infinite in float32: trees cut there at NaN, between infinities.
+
+    `given` are the numbers before they were brought into float32; the ValueError calls
+    them `name`.
+    """
+    odd = np.isinf(single)
+    if odd.any():
+        raise ValueError(
+            f"{name} must hold numbers that are finite in float32, or NaN where "
+            f"nothing is known, and holds {given[odd][0]}"
+        )
 
 
 def as_matrix(values: Any, n_rows: int) -> NDArray[np.float32]:
@@ -83,9 +145,12 @@ def as_matrix(values: Any, n_rows: int) -> NDArray[np.float32]:
             "give one row of numbers for each"
         )
     try:
-        return dense.astype(np.float32)
+        with np.errstate(over="ignore"):
+            numbers: NDArray[np.float32] = dense.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise ValueError(f"features gave what is not a number: {error}") from error
+    refuse_infinite(numbers, dense, "features")
+    return numbers
 
 
 def at_present(part: Any) -> Any:

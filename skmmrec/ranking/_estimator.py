@@ -27,11 +27,13 @@ from skmmrec.interactions import (
     TIME,
     USER,
     Ids,
+    Interactions,
     Numbers,
     Table,
     as_frame,
     check_count,
     check_same_kind,
+    plain,
     read_strengths,
     read_weights,
     warn_caller,
@@ -74,6 +76,7 @@ from skmmrec.ranking._rankers import (
 )
 from skmmrec.ranking._requests import (
     Context,
+    check_moments,
     moment_after,
     read_context,
     requests_in,
@@ -128,8 +131,9 @@ class CandidateRanker(OverFirstStage):
         How the candidates to learn from are made: the first stage is fitted on a part
         of the rows, and asked for candidates for the others, so that it has not seen
         which of them were liked. A number: that many folds. With times, each holds out
-        a tenth of the rows, the latest ones; else a fifth of each user's rows at
-        random. A list has positions of rows to train and to test on.
+        a tenth of the rows, the latest ones, and of rows of one time some at random;
+        else a fifth of each user's rows at random. A list has positions of rows to
+        train and to test on.
     max_lists : int or None, default=10000
         Requests of each fold to learn from; of more, so many are drawn. None: all.
     only_if_better : bool, default=True
@@ -281,9 +285,10 @@ class CandidateRanker(OverFirstStage):
             For ``ranker="lightgbm"`` where it is not installed.
         ValueError
             For what the first stage refuses, a column of `context` that is not there, a
-            table of features with an id twice or with times where `X` has none, a `cv`
-            that gives a row to both parts of a fold or positions that are none, or
-            weights that are negative, not finite or all 0.
+            table of features with an id twice, with none of the ids of `X`, or with
+            times where `X` has none or of another unit, a `cv` that gives a row to both
+            parts of a fold, or positions that are none, or weights that are negative,
+            not finite or all 0.
         TypeError
             For weights where `ranker`, or without one the first stage, takes none.
 
@@ -310,7 +315,7 @@ class CandidateRanker(OverFirstStage):
                 rows = rows.where(kept)
             strengths = read_strengths(y, rows)
             liked = np.ones(len(rows), bool) if strengths is None else strengths > 0
-            self._read_tables(has_times=rows.times is not None)
+            self._read_tables(rows)
             about = read_context(X, self._context, rows)
             self.moment_ = moment_after(rows.times)
             first, examples, ranker = self._first_stage(seed), None, None
@@ -366,16 +371,13 @@ class CandidateRanker(OverFirstStage):
             return ImplicitALSRecommender(random_state=seed)
         return self.recommender
 
-    def _read_tables(self, has_times: bool) -> None:
+    def _read_tables(self, rows: Interactions) -> None:
         """Read the tables of features; times in them need times in X."""
         for key, own in ((USER, self.keys_.user), (ITEM, self.keys_.item)):
             name = f"{key.removesuffix('_id')}_features"
             table = read_features(getattr(self, name), key, name, own)
-            if table is not None and table.times is not None and not has_times:
-                raise ValueError(
-                    f"{name} has a column {TIME!r} and X has none, so that nobody "
-                    f"knows which of its rows came first: give X one, or drop {name}'s"
-                )
+            if table is not None:
+                _check_fits(table, rows, name)
             setattr(self, f"{name}_", table)
 
     # -- asking ----------------------------------------------------------------------
@@ -395,7 +397,7 @@ class CandidateRanker(OverFirstStage):
         Raises
         ------
         ValueError
-            As `fit`, for what it cannot read.
+            As `fit`, for what it cannot read, and for times of another unit.
 
         Notes
         -----
@@ -405,6 +407,7 @@ class CandidateRanker(OverFirstStage):
         check_is_fitted(self)
         rows = self._read_ids(X)
         check_same_kind(rows.items, self.item_index_, ITEM)
+        check_moments(rows.times, self.moment_, "the times of X")
         about = read_context(X, self._context, rows)
         about.insert(0, USER, rows.users)
         if self.moment_ is not None:
@@ -447,8 +450,11 @@ class CandidateRanker(OverFirstStage):
         Raises
         ------
         ValueError
-            As of the first stage, for `k` above `n_candidates`, or a context that
-            lacks a column or has one too many.
+            As of the first stage, for `k` above `n_candidates`, or a context that lacks
+            a column, has one too many, or has times of another unit than those of
+            `fit`.
+        TypeError
+            For several values in a mapping, which is the same for all.
         """
         check_is_fitted(self)
         check_count(k)
@@ -496,8 +502,8 @@ class CandidateRanker(OverFirstStage):
         Raises
         ------
         ValueError
-            For a missing column, a pair that comes twice, a score that is not finite, a
-            `k` below 1, or a context as `recommend` refuses it.
+            For a missing column, a pair that comes twice, a score or rank that is no
+            finite number, a `k` below 1, or a context as `recommend` refuses it.
 
         Notes
         -----
@@ -545,6 +551,7 @@ class CandidateRanker(OverFirstStage):
         strengths = read_strengths(y, rows)
         check_same_kind(rows.users, judge.user_index_, USER)
         check_same_kind(rows.items, judge.item_index_, ITEM)
+        check_moments(rows.times, self.moment_, "the times of X")
         liked = np.ones(len(rows), bool) if strengths is None else strengths > 0
         judged = pd.DataFrame({USER: rows.users, ITEM: rows.items})
         warn_of_seen(judge, judged[liked].drop_duplicates(), judged)
@@ -710,6 +717,22 @@ _UNTOLD = (
     "folds hold out fewer than 20 users of whom the first stage had rows. Give a cv "
     "that holds out rows of known users, as LeaveLastOut(3), or only_if_better=False"
 )
+
+
+def _check_fits(table: FeatureTable, rows: Interactions, name: str) -> None:
+    """Refuse a table of features, which errors call `name`, that tells of no row."""
+    if table.times is not None and rows.times is None:
+        raise ValueError(
+            f"{name} has a column {TIME!r} and X has none, so that nobody knows which "
+            f"of its rows came first: give X one, or drop {name}'s"
+        )
+    ids = rows.users if table.key == USER else rows.items
+    check_same_kind(ids, table.index, table.key)
+    if not table.index.isin(ids).any():
+        raise ValueError(
+            f"{name} has no {table.key} of X, which are such as {plain(ids[0])!r}: its "
+            f"own are such as {plain(next(iter(table.index), None))!r}"
+        )
 
 
 def _refuse_weights(learner: Any) -> None:

@@ -14,6 +14,7 @@ from skmmrec.interactions import (
     TIME,
     check_ids,
     check_same_kind,
+    check_same_unit,
     check_times,
     plain,
     take_over,
@@ -74,16 +75,11 @@ class FeatureTable:
         own = self.moments
         if own is None or times is None:
             return _per_id(own) - 1
-        kinds = own.dtype.kind + times.dtype.kind
-        if own.dtype.kind != times.dtype.kind and "M" in kinds:
-            raise ValueError(
-                f"the features by {self.key} have times of type {own.dtype}, the rows "
-                f"to rank of {times.dtype}: give both as dates, or both as numbers of "
-                "one unit"
-            )
+        name = f"the times of the features by {self.key}"
+        check_same_unit(own, times, name, "those of the rows to rank")
         # Strictly before: a row of the same moment may tell what was then chosen.
         if own.dtype.kind == "M":
-            times = _rounded_up(times, own.dtype)
+            own, times = _in_one_unit(own, times)
         return np.searchsorted(own, times, side="left")
 
 
@@ -144,7 +140,13 @@ def _per_id(moments: NDArray | None) -> int:
     return 2 if moments is None else len(moments) + 1
 
 
-def _rounded_up(times: NDArray, dtype: np.dtype) -> NDArray:
-    """Dates in another unit; in nanoseconds the far ones of a table would not fit."""
-    down = times.astype(dtype)
-    return down + (down < times).astype(np.int64)
+def _in_one_unit(own: NDArray, times: NDArray) -> tuple[NDArray, NDArray]:
+    """Bring dates into the coarser unit of both, in which far ones fit.
+
+    What is rounded there comes before the same times as it did: moments of a table are
+    rounded down, and times of rows up.
+    """
+    if own.dtype == np.promote_types(own.dtype, times.dtype):
+        return own.astype(times.dtype), times
+    down = times.astype(own.dtype)
+    return own, down + (down < times).astype(np.int64)

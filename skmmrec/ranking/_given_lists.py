@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec.interactions import ITEM, USER, id_table, plain
+from skmmrec.interactions import ITEM, USER, id_table, plain, ranks_in, read_scores
 from skmmrec.metrics import recommend_exactly
 from skmmrec.ranking._candidates import ROWS_AT_ONCE, in_order, join_requests
 
@@ -38,7 +38,7 @@ def of_lists(lists: Any) -> tuple[pd.Index, Lists]:
     Columns are ``user_id``, ``item_id``, ``score`` and perhaps ``rank``; without it a
     user's rows are best first. Returns users in order of first appearance, and
     candidates, list by list. A TypeError is for what is no table, a ValueError for a
-    missing column, a score that is not finite or a pair that comes twice.
+    missing column, a score or rank that is no number, or a pair that comes twice.
     """
     table = id_table(lists, "candidates").reset_index(drop=True)
     missing = [name for name in (USER, ITEM, "score") if name not in table]
@@ -47,15 +47,18 @@ def of_lists(lists: Any) -> tuple[pd.Index, Lists]:
             f"candidates has no column {missing[0]!r}: {list(table)}; give what "
             "recommend gives"
         )
-    _refuse_odd(table)
+    scores = read_scores(table)
+    _refuse_repeated(table)
     codes, users = pd.factorize(table[USER])
-    places = table["rank"] if "rank" in table else pd.Series(np.arange(len(table)))
-    order, ranks = in_order(codes, np.zeros(len(table)), places.to_numpy())
-    ids, scores = table[ITEM].to_numpy()[order], table["score"].to_numpy()[order]
-    return pd.Index(users), Lists(codes[order], ids, scores, ranks + 1)
+    places = ranks_in(table, "candidates")
+    if places is None:
+        places = np.arange(len(table))
+    order, ranks = in_order(codes, np.zeros(len(table)), places)
+    ids = table[ITEM].to_numpy()[order]
+    return pd.Index(users), Lists(codes[order], ids, scores[order], ranks + 1)
 
 
-def _refuse_odd(table: pd.DataFrame) -> None:
+def _refuse_repeated(table: pd.DataFrame) -> None:
     twice = np.flatnonzero(table.duplicated([USER, ITEM]))
     if len(twice):
         row = table.iloc[twice[0]]
@@ -63,9 +66,6 @@ def _refuse_odd(table: pd.DataFrame) -> None:
             f"candidates has item {plain(row[ITEM])!r} twice for user "
             f"{plain(row[USER])!r} (row {twice[0]})"
         )
-    odd = np.flatnonzero(~np.isfinite(table["score"].to_numpy(np.float64)))
-    if len(odd):
-        raise ValueError(f"candidates has a score that is not finite in row {odd[0]}")
 
 
 def of_rows(first: Any, requests: pd.DataFrame, items: NDArray) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
     Raises
     ------
     ValueError
-        For a splitter that gives a row to both parts.
+        For a splitter that gives a row to both parts, or none to train on.
     """
     if hasattr(cv, "split") or isinstance(cv, list):
         pairs = cv.split(X, y) if hasattr(cv, "split") else cv
@@ -92,10 +92,24 @@ def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
     if rows.times is not None:
         by_time = TimeSplit(BY_TIME, cv)
         is_enough = len(rows) > cv * max(1, round(BY_TIME * len(rows)) + 1)
-        return [*by_time.split(table, groups=rows.times)] if is_enough else []
+        places = _places_by_time(rows.times, seed)
+        return [*by_time.split(table, groups=places)] if is_enough else []
     if table[USER].value_counts().max() < _FEWEST:
         return []
     return [*RandomHoldoutPerUser(BY_USER, cv, random_state=seed).split(table)]
+
+
+def _places_by_time(times: NDArray, seed: int) -> NDArray[np.int64]:
+    """Count rows up by time, those of one time at random.
+
+    In the order of the rows, which often is that of users, a fold of such rows would
+    hold out a few users as a whole.
+    """
+    codes = np.unique(times, return_inverse=True)[1]
+    drawn = np.random.RandomState(seed).permutation(len(codes))
+    places = np.empty(len(codes), np.int64)
+    places[np.lexsort((drawn, codes))] = np.arange(len(codes))
+    return places
 
 
 def read_folds(cv: Any, n_rows: int) -> Any:
@@ -141,7 +155,12 @@ def renumbered(cv: Any, kept: NDArray[np.int64], n_rows: int) -> Any:
 def _checked(
     train: NDArray, test: NDArray, fold: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Refuse a leak: a first stage knows the answers that it was fitted on."""
+    """Refuse a leak: a first stage knows the answers that it was fitted on.
+
+    So is a fold of which nothing would be learned from.
+    """
+    if len(train) == 0:
+        raise ValueError(f"cv leaves no row to fit the first stage on in fold {fold}")
     both = np.intersect1d(train, test)
     if len(both):
         raise ValueError(

@@ -17,6 +17,7 @@ from skmmrec.interactions import (
     Table,
     as_frame,
     check_ids,
+    check_same_unit,
     check_times,
     column_names,
     plain,
@@ -121,19 +122,34 @@ def requests_of(
     ValueError
         For a column that is missing or unknown, or a user without a row.
     TypeError
-        For a context of another type.
+        For a context of another type, or one with several values in a mapping.
     """
     table = pd.DataFrame({USER: np.asarray(users)})
     given = _given(table[USER], context)
     if moment is not None:
-        times = given.get(TIME)
-        table[TIME] = (
-            [moment] * len(table) if times is None else check_times(times, TIME)
-        )
+        table[TIME] = _times_of(given, moment, len(table))
     _check_names(given, names, has_times=moment is not None)
     for name in names:
         table[name] = given[name]
     return table
+
+
+def _times_of(given: Mapping[str, Any], moment: Any, n: int) -> NDArray | list[Any]:
+    if TIME not in given:
+        return [moment] * n
+    times = check_times(given[TIME], f"context[{TIME!r}]")
+    check_moments(times, moment, "the times of context")
+    return times
+
+
+def check_moments(times: NDArray | None, moment: Any, name: str) -> None:
+    """Refuse times of another unit than those of `fit`, of which `moment` is one.
+
+    Where one of both has no times there is nothing to compare. The ValueError calls
+    them `name`.
+    """
+    if times is not None and moment is not None:
+        check_same_unit(times, np.array([moment]), name, "those of fit")
 
 
 def tells_time(context: Context | None) -> bool:
@@ -145,6 +161,7 @@ def _given(users: pd.Series, context: Context | None) -> dict[str, Any]:
     if context is None:
         return {}
     if isinstance(context, Mapping):
+        _refuse_lists(context)
         return {name: [value] * len(users) for name, value in context.items()}
     frame = as_frame(context)
     if frame is None:
@@ -154,6 +171,17 @@ def _given(users: pd.Series, context: Context | None) -> dict[str, Any]:
         )
     rows = _rows_of(users, frame)
     return {str(name): frame[name].to_numpy()[rows] for name in frame if name != USER}
+
+
+def _refuse_lists(context: Mapping[str, Any]) -> None:
+    """Refuse a value for each user where one for all is told."""
+    for name, value in context.items():
+        if pd.api.types.is_list_like(value):
+            raise TypeError(
+                f"context[{name!r}] must be one value for all, got "
+                f"{type(value).__name__}: for one of each user give a DataFrame with "
+                f"{USER!r} and {name!r}"
+            )
 
 
 def _rows_of(users: pd.Series, frame: pd.DataFrame) -> NDArray[np.intp]:

@@ -18,6 +18,8 @@ from skmmrec.interactions import (
     groups_of,
     id_table,
     plain,
+    ranks_in,
+    read_scores,
     read_vector_table,
     unit_vectors,
 )
@@ -91,8 +93,8 @@ def rerank_mmr(
     TypeError
         If `item_vectors` is no DataFrame of pandas.
     ValueError
-        If a column is missing, a score is not finite, a user has an item twice, or an
-        item has no vector, two of them, or one that is not finite.
+        If a column or rank is missing, a score or rank is no finite number, a user has
+        an item twice, or an item has no vector, two of them, or one that is not finite.
 
     Notes
     -----
@@ -169,8 +171,8 @@ def cap_exposure(
     Raises
     ------
     ValueError
-        If a column is missing, a score is not finite, a user has an item twice, or
-        `max_share` of the lists is less than one.
+        If a column or rank is missing, a score or rank is no finite number, a user has
+        an item twice, or `max_share` of the lists is less than one.
 
     See Also
     --------
@@ -259,8 +261,8 @@ def cap_groups(
     TypeError
         If `groups` is no Series of pandas.
     ValueError
-        If a column is missing, a score is not finite, a user has an item twice, an item
-        has no group or two, or a number is below 1.
+        If a column or rank is missing, a score or rank is no finite number, a user has
+        an item twice, an item has no group or two, or a number is below 1.
 
     See Also
     --------
@@ -352,10 +354,10 @@ def _read_lists(recommendations: pd.DataFrame) -> tuple[_Lists, pd.Index]:
             )
     users = pd.factorize(check_ids(recommendations[USER], USER))[0]
     items, ids = pd.factorize(check_ids(recommendations[ITEM], ITEM), sort=True)
-    scores = recommendations["score"].to_numpy(np.float64)
-    _check_rows(recommendations, scores)
-    ranks = recommendations.get("rank", pd.Series(np.zeros(len(users)))).to_numpy()
-    order = np.lexsort((ranks, users))
+    scores = read_scores(recommendations)
+    _refuse_repeated(recommendations)
+    ranks = ranks_in(recommendations)
+    order = np.lexsort((users,) if ranks is None else (ranks, users))
     counts = np.bincount(users)
     starts = np.cumsum(counts) - counts
     places = np.arange(len(order)) - starts[users[order]]
@@ -370,10 +372,7 @@ def _read_lists(recommendations: pd.DataFrame) -> tuple[_Lists, pd.Index]:
     return padded, pd.Index(ids)
 
 
-def _check_rows(recommendations: pd.DataFrame, scores: NDArray) -> None:
-    odd = np.flatnonzero(~np.isfinite(scores))
-    if len(odd):
-        raise ValueError(f"score in row {odd[0]} is not finite: {scores[odd[0]]}")
+def _refuse_repeated(recommendations: pd.DataFrame) -> None:
     twice = np.flatnonzero(recommendations.duplicated([USER, ITEM]))
     if len(twice):
         row = recommendations.iloc[twice[0]]

@@ -88,6 +88,9 @@ def test_of_many_users_some_of_each_window_are_compared(monkeypatch):
         (lambda t: t.drop(columns="item_id"), "current has no column 'item_id'"),
         (lambda t: t.iloc[:0], "current has no rows"),
         (lambda t: t.assign(score=np.nan), "'score' has numbers missing"),
+        (lambda t: t.assign(item_id=np.nan), r"current\['item_id'\] is missing"),
+        (lambda t: t.astype({"item_id": str}), r"current\['item_id'\] .* is a string"),
+        (lambda t: t.astype({"user_id": str}), r"current\['user_id'\] .* is a string"),
     ],
 )
 def test_what_cannot_be_compared_is_named(change, message):

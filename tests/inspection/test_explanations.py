@@ -163,9 +163,28 @@ def test_bad_tags_are_named(fitted, first_reason):
     ranked, _, _ = first_reason
     with pytest.raises(ValueError, match="tags of 'smell', but the modalities are"):
         explain(fitted, ranked, tags={"smell": {}})
-    twice = pd.DataFrame({"sea": [1.0, 1.0]}, index=["a", "a"])
-    with pytest.raises(ValueError, match=r"tags\['text'\] has item 'a' more than once"):
+    twice = pd.DataFrame({"sea": 1.0}, index=["item-0001", "item-0001"])
+    with pytest.raises(ValueError, match=r"tags\['text'\] has item 'item-0001' more"):
         explain(fitted, ranked, tags={"text": twice})
+
+
+def test_what_is_told_of_no_item_or_of_one_twice_is_named(fitted, first_reason):
+    """Ids of another type are found nowhere, and titles that come twice are two."""
+    ranked, _, _ = first_reason
+    by_row = pd.Series(["a", "b"])
+    for titles in (by_row.to_dict(), pd.Series("a", ["item-0001"] * 2), by_row):
+        with pytest.raises(
+            ValueError, match=r"titles has (no item id|item 'item-0001')"
+        ):
+            explain(fitted, ranked, titles)
+    for tags in (by_row.to_frame(), {0: ["sea"]}):
+        with pytest.raises(ValueError, match=r"tags\['text'\] has no item id"):
+            explain(fitted, ranked, tags={"text": tags})
+
+
+def test_every_reason_is_a_plain_text(fitted):
+    ranked = fitted.recommend(["stranger", fitted.user_index_[0]], k=1)
+    assert {type(reason) for reason in explain(fitted, ranked).reason} == {str}
 
 
 @pytest.mark.parametrize(

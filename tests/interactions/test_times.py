@@ -289,3 +289,20 @@ def test_dates_of_rows_are_no_content(form):
     rec.fit(as_given(table.assign(when=RELEASED)))
     rec.fit(as_given(table.drop(columns="when")))
     rec.fit(table.rename(columns={"when": "timestamp"}))
+
+
+@pytest.mark.parametrize(
+    ("times", "kind"),
+    [
+        ([date(2024, 1, 1), datetime(2024, 1, 1, 1)], "datetime64[ns]"),
+        ([pd.Period("2024"), np.datetime64("2024-02")], "datetime64[ns]"),
+        ([date(2024, 1, 1), date(9999, 12, 31)], "datetime64[us]"),
+        (["0001-01-01", "2024-01-01"], "datetime64[us]"),
+        ([timedelta(1), np.timedelta64(1, "h")], "timedelta64[ns]"),
+        ([pd.Timestamp(1), datetime.max], "object"),
+    ],
+    ids=str,
+)
+def test_dates_of_python_become_those_of_numpy(times, kind):
+    """So they can be compared with columns of dates."""
+    assert check_times(times, "timestamp").dtype == kind

@@ -845,6 +845,8 @@ def test_what_is_missing_or_odd_is_named(shop):
     cases = [
         ({"item_features": twice}, "item_features has item_id 0 twice"),
         ({"item_features": items[["item_id"]]}, "no column besides ids"),
+        ({"item_features": items.assign(item_id=-1 - items.item_id)}, "no item_id of"),
+        ({"user_features": items.assign(user_id=-1 - items.item_id)}, "no user_id of"),
         ({"item_features": items.rename(columns={"item_id": "n"})}, "count of rows"),
         ({"item_features": items.assign(item_id=lambda t: t.item_id.map(str))}, "item"),
         ({"context": ["weather"]}, "context='weather' is not a column"),
@@ -901,7 +903,7 @@ def test_what_is_asked_wrongly_is_named(shop):
         (lambda: ranker.rerank(pd.concat([lists, lists]), late), "twice for user 1"),
         (
             lambda: ranker.rerank(lists.assign(score=np.nan), late),
-            "not finite in row 0",
+            "score in row 0 is not finite",
         ),
         (lambda: ranker.rerank(lists, late, k=0), "k"),
     ]
@@ -910,6 +912,8 @@ def test_what_is_asked_wrongly_is_named(shop):
             ask()
     with pytest.raises(TypeError, match="context must be a mapping"):
         ranker.recommend([1], 5, context=3)
+    with pytest.raises(TypeError, match=r"context\['is_late'\] must be one value"):
+        ranker.recommend([1, 2], 5, context={"is_late": [0, 1]})
 
 
 def test_a_fit_that_fails_leaves_it_as_it_was(shop):
@@ -985,6 +989,7 @@ def test_repeated_likes_count_as_weights_do(shop):
         ([([0, 1], [-1])], "from -1 to -1"),
         ([([0, 1], [10**6])], "X has"),
         ([([0, 1, 2], [2, 3])], "row 2 to both parts of fold 0"),
+        ([([0, 1], [2]), (np.arange(0), [2, 3])], "no row to fit .* in fold 1"),
     ],
 )
 def test_folds_that_are_none_are_named(shop, cv, message):

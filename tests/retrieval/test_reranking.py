@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.utils._param_validation import InvalidParameterError
 
+from skmmrec.llm._rankings import read_lists
+from skmmrec.ranking._given_lists import of_lists
 from skmmrec.retrieval import _exact, cap_exposure, cap_groups, rerank_mmr
 
 COLUMNS = ["user_id", "item_id", "rank", "score"]
@@ -194,12 +196,38 @@ def test_no_recommendations(recommendations, vectors):
         assert list(table) == COLUMNS
 
 
+@pytest.mark.parametrize(
+    ("ranks", "message"),
+    [
+        (["10", "9"], "rank must be numbers, got '10' in row 0"),
+        ([1, None], r"rank is missing .* in row 1"),
+    ],
+)
+def test_a_rank_that_is_no_number_is_refused(vectors, ranks, message):
+    """Texts would sort by their letters, and what is missing would come last."""
+    table = pd.DataFrame({"user_id": 1, "item_id": vectors.index[:2], "score": 1.0})
+    table["rank"] = ranks
+    groups = pd.Series("a", vectors.index)
+    for rerank in (
+        lambda: rerank_mmr(table, vectors),
+        lambda: cap_exposure(table, max_share=1.0),
+        lambda: cap_groups(table, groups),
+        lambda: read_lists(table),
+        lambda: of_lists(table),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rerank()
+
+
 def test_bad_tables_are_refused(recommendations, vectors):
+    n = len(recommendations)
     with pytest.raises(ValueError, match="no column 'score'"):
         rerank_mmr(recommendations.drop(columns="score"), vectors)
     odd = recommendations.assign(score=np.nan)
     with pytest.raises(ValueError, match="score in row 0 is not finite: nan"):
         cap_exposure(odd)
+    with pytest.raises(ValueError, match="score in row 1"):
+        cap_exposure(recommendations.assign(score=["1", "x"] + ["1"] * (n - 2)))
     twice = pd.concat([recommendations, recommendations.iloc[[2]]])
     row = len(recommendations)
     with pytest.raises(ValueError, match=rf"has item .* twice \(row {row}\)"):
