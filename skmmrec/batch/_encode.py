@@ -13,7 +13,14 @@ from uuid import uuid4
 
 from skmmrec._sklearn import Transformer
 from skmmrec.batch._fitted import fitted_catalog
-from skmmrec.batch._folder import begin, is_whole, keep_only, show, unfinished_folder
+from skmmrec.batch._folder import (
+    begin,
+    is_whole,
+    keep_only,
+    place_for,
+    show,
+    unfinished_folder,
+)
 from skmmrec.batch._ids import check_unique
 from skmmrec.batch._inputs import input_files
 from skmmrec.batch._job import Job, Outcome
@@ -154,7 +161,7 @@ def encode(
     ['part-00000.parquet', 'part-00001.parquet']
     """
     _check_settings(engine, rows_per_part, concurrency, num_gpus)
-    out = Path(out).expanduser().absolute()
+    out = place_for(out)
     source = _source(items, engine)
     _check_apart(items, out)
     options = _options(source, engine, concurrency, num_gpus)
@@ -171,7 +178,7 @@ def encode(
         "input": identity,
     }
     if is_whole(out, manifest):
-        return _found(out, key)
+        return _found(out, key, n_rows)
     if isinstance(source, Files | Frame):
         job = source.ready(job)
     begin(folder, manifest)
@@ -332,7 +339,16 @@ def _check_complete(report: BatchReport, source: Source, n_rows: int) -> None:
         check_unique(sorted(report.folder.glob("*.parquet")), report.key)
 
 
-def _found(out: Path, key: str) -> BatchReport:
-    """Report on a folder that an earlier run has finished."""
+def _found(out: Path, key: str, n_rows: int) -> BatchReport:
+    """Report on a folder that an earlier run has finished.
+
+    Raises ValueError if its partitions are not those that were written.
+    """
     n_found = len(list(out.glob("*.parquet")))
-    return BatchReport.of_folder(out, key, n_found)
+    report = BatchReport.of_folder(out, key, n_found)
+    if report.n_rows != n_rows:
+        raise ValueError(
+            f"out: {out} was finished, and has {report.n_rows} of {n_rows} rows now: "
+            "partitions were removed or added since. Delete it, or give another folder"
+        )
+    return report

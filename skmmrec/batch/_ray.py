@@ -159,6 +159,6 @@ def _pool(concurrency: int | tuple[int, int] | None, num_gpus: float | None) -> 
         return strategy(size=concurrency)
     if concurrency is None:
         resources = ray.cluster_resources()
-        each = (resources.get("GPU", 0) / num_gpus) if num_gpus else resources["CPU"]
+        each = resources.get("GPU", 0) / num_gpus if num_gpus else resources.get("CPU", 0)
         concurrency = 1, max(1, int(each))
     return strategy(min_size=concurrency[0], max_size=concurrency[1])

@@ -18,6 +18,7 @@ from skmmrec.batch._inputs import (
     cut,
     first_rows,
     identity_of,
+    reading_file,
 )
 from skmmrec.batch._job import Job
 from skmmrec.catalog import unique_ids
@@ -55,7 +56,9 @@ class Files:
     def check_unchanged(self) -> None:
         """Raise a ValueError that names a file which is not what it was."""
         for file in self.files:
-            if identity_of(file.path) != file.identity:
+            with reading_file(file.path):
+                identity = identity_of(file.path)
+            if identity != file.identity:
                 raise ValueError(
                     f"items: {file.path} has changed while it was encoded: run again"
                 )

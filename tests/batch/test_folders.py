@@ -1,0 +1,107 @@
+"""Where partitions are written, and what became of a folder that was finished."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.compose import make_column_transformer
+
+from skmmrec import ItemCatalog
+from skmmrec.batch import encode
+from tests.batch.letters import LetterEncoder
+from tests.batch.reading import assert_same
+
+needs_links = pytest.mark.skipif(
+    sys.platform == "win32", reason="links take a right on Windows"
+)
+
+
+@pytest.fixture
+def titles(items):
+    return items[["item_id", "title"]]
+
+
+def encoded(items, out):
+    return encode(items, LetterEncoder(), out, rows_per_part=20)
+
+
+@pytest.fixture
+def finished(titles, tmp_path):
+    encoded(titles, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_a_partition_that_was_removed_is_noticed(titles, finished):
+    (finished / "part-00001.parquet").unlink()
+    with pytest.raises(ValueError, match="has 30 of 50 rows now"):
+        encoded(titles, finished)
+
+
+@pytest.mark.parametrize("size", [0, 5, 300])
+def test_a_partition_that_was_cut_is_named(titles, finished, size):
+    path = finished / "part-00001.parquet"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"part-00001\.parquet is damaged"):
+        encoded(titles, finished)
+
+
+def test_a_file_of_another_program_is_named(titles, finished):
+    titles.to_parquet(finished / "mine.parquet")
+    with pytest.raises(ValueError, match=r"mine\.parquet is damaged, or no partition"):
+        encoded(titles, finished)
+
+
+@needs_links
+def test_linked_files_and_folders_are_read(titles, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "disk").mkdir()
+    titles[:30].to_parquet(tmp_path / "in" / "a.parquet")
+    titles[30:].to_parquet(tmp_path / "disk" / "b.parquet")
+    os.symlink(tmp_path / "disk", tmp_path / "in" / "more")
+    columns = make_column_transformer((LetterEncoder(), "title")).fit(titles)
+    encode(tmp_path / "in", columns, tmp_path / "out")
+    assert_same(tmp_path / "out", titles, columns)
+    os.unlink(tmp_path / "disk" / "b.parquet")
+    os.symlink(tmp_path / "gone", tmp_path / "disk" / "b.parquet")
+    with pytest.raises(ValueError, match=r"more/b\.parquet"):
+        encode(tmp_path / "in", columns, tmp_path / "other")
+    with pytest.raises(OSError, match=r"more/b\.parquet"):
+        ItemCatalog.from_parquet(tmp_path / "in")
+
+
+@needs_links
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_is_written_where_it_leads_to(titles, tmp_path, is_there):
+    real = tmp_path / "disk" / "vectors"
+    (real if is_there else real.parent).mkdir(parents=True)
+    os.symlink(real, tmp_path / "out")
+    assert encoded(titles, tmp_path / "out").folder == real
+    assert len(list(tmp_path.glob("out/part-*.parquet"))) == 3
+    assert encoded(titles, tmp_path / "out").n_found == 3
+
+
+def test_a_place_where_a_disk_is_mounted_is_refused_at_once(
+    titles, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "out")
+    with pytest.raises(ValueError, match="a disk is mounted at .*give a folder in it"):
+        encoded(titles, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    assert encoded(titles, tmp_path / "out" / "vectors").n_parts == 3
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_file_that_goes_meanwhile_is_named(titles, tmp_path, monkeypatch, change):
+    from skmmrec.batch._job import Job
+
+    titles.to_parquet(tmp_path / "in.parquet")
+
+    def run(job, part, run=Job.run):
+        run(job, part)
+        if part.start == 40:
+            change(tmp_path / "in.parquet")
+
+    monkeypatch.setattr(Job, "run", run)
+    with pytest.raises(ValueError, match=r"in\.parquet cannot be read"):
+        encoded(tmp_path / "in.parquet", tmp_path / "out")
