@@ -71,17 +71,18 @@ def encode(
     ----------
     items : path, DataFrame (pandas or polars), ray.data.Dataset or pyspark DataFrame
         One row per item: the key column and the raw content. A path is a parquet file,
-        or a folder of such files with the same columns, sorted by name, in which names
-        that begin with ``_`` or ``.`` are left out. A Dataset needs ``engine="ray"``, a
-        DataFrame of Spark ``engine="spark"``, one of pandas or polars
-        ``engine="local"``.
+        or a folder of such files with the same columns, also in sub folders, sorted by
+        name, in which links are followed, and names that begin with ``_`` or ``.`` are
+        left out. What only the name of a folder says, such as ``date=2026-11-28``, is
+        no column. A Dataset needs ``engine="ray"``, a DataFrame of Spark
+        ``engine="spark"``, one of pandas or polars ``engine="local"``.
     encoder : transformer
         An encoder of this package, or a `ColumnTransformer`, perhaps at the end of a
         `Pipeline`. What learns from items, like `StandardScaler`, must be fitted.
         Encoders of content need not be, unless they have `n_components`.
     out : path
         The folder to be made. Until all is there, what is finished lies beside it, in
-        ``.NAME.unfinished``.
+        ``.NAME.unfinished``. A link is followed.
     key : str, default="item_id"
         Column of the ids, which are unique and never missing.
     engine : {"local", "ray", "spark"}, default="local"
@@ -107,8 +108,9 @@ def encode(
     ValueError
         If a file is damaged or its columns differ from the others', an id is missing or
         comes twice, an item cannot be encoded (but see ``on_error="missing"`` of
-        encoders), a part of the encoder is not fitted, or `out` has other files. The
-        message names the file. There is no folder `out` then.
+        encoders), a part of the encoder is not fitted, `out` has other files or lacks
+        some that it had, or a disk is mounted there. The message names the file. No
+        folder `out` is made then.
     RuntimeError
         If an engine lost rows.
     ImportError

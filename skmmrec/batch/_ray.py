@@ -159,6 +159,7 @@ def _pool(concurrency: int | tuple[int, int] | None, num_gpus: float | None) -> 
         return strategy(size=concurrency)
     if concurrency is None:
         resources = ray.cluster_resources()
-        each = resources.get("GPU", 0) / num_gpus if num_gpus else resources.get("CPU", 0)
+        wanted, share = ("GPU", num_gpus) if num_gpus else ("CPU", 1)
+        each = resources.get(wanted, 0) / share
         concurrency = 1, max(1, int(each))
     return strategy(min_size=concurrency[0], max_size=concurrency[1])

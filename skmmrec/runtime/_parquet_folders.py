@@ -26,11 +26,12 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     whole = os.path.realpath(folder)
     if whole in above or not folder.is_dir():
         return
-    for name in os.listdir(folder):
-        path = folder / name
-        if name[0] in "_.":
-            continue
-        if path.is_dir():
-            yield from _walk(path, above | {whole})
-        elif name.endswith(".parquet") and (path.is_file() or path.is_symlink()):
-            yield path
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if entry.name[0] not in "_."]
+    for entry in shown:
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), above | {whole})
+        elif entry.name.endswith(".parquet") and (
+            entry.is_file() or entry.is_symlink()
+        ):
+            yield Path(entry.path)

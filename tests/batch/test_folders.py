@@ -85,7 +85,7 @@ def test_a_place_where_a_disk_is_mounted_is_refused_at_once(
     titles, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "out")
-    with pytest.raises(ValueError, match="a disk is mounted at .*give a folder in it"):
+    with pytest.raises(ValueError, match=r"a disk is mounted at .* folder in it"):
         encoded(titles, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     assert encoded(titles, tmp_path / "out" / "vectors").n_parts == 3
