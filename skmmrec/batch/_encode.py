@@ -131,7 +131,9 @@ def encode(
     noticed. The file ``_manifest.json`` has the same, and what the input was.
 
     Vectors do not depend on the engine, nor on how items are cut into partitions: on
-    CPUs of one kind they are equal bit for bit.
+    CPUs of one kind they are equal bit for bit. Of a Dataset or a DataFrame of Spark,
+    columns of whole numbers reach an encoder as floats in those blocks alone in which
+    some are missing: a function that makes texts of them needs floats to begin with.
 
     Each process loads the weights once. Equal items are encoded once in each partition;
     with a `cache` in the encoder, once on each machine.

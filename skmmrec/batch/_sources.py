@@ -14,6 +14,7 @@ from skmmrec.batch._ids import check_unique
 from skmmrec.batch._inputs import (
     InputFile,
     Slice,
+    columns_with_gaps,
     common_schema,
     cut,
     first_rows,
@@ -47,7 +48,8 @@ class Files:
     def ready(self, job: Job) -> Job:
         """Check the ids, and tell a job what to read."""
         check_unique([file.path for file in self.files], job.key)
-        return replace(job, read=common_schema(self.files, job.columns))
+        read = common_schema(self.files, job.columns)
+        return replace(job, read=read, gaps=tuple(columns_with_gaps(self.files, read)))
 
     def slices(self, size: int) -> list[Slice]:
         """Cut the files into slices."""

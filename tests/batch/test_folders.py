@@ -1,11 +1,16 @@
-"""Where partitions are written, and what became of a folder that was finished."""
+"""Where rows are read and partitions written, and what became of a finished folder."""
 
 import os
 import sys
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from skmmrec import ItemCatalog
 from skmmrec.batch import encode
@@ -105,3 +110,24 @@ def test_a_file_that_goes_meanwhile_is_named(titles, tmp_path, monkeypatch, chan
     monkeypatch.setattr(Job, "run", run)
     with pytest.raises(ValueError, match=r"in\.parquet cannot be read"):
         encoded(tmp_path / "in.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize("are_counted", [True, False])
+@pytest.mark.parametrize("kind", ["int8", "uint64", "bool"])
+def test_a_gap_elsewhere_changes_no_text(titles, tmp_path, kind, are_counted):
+    """2000 is 2000.0 in pandas if a year is missing, in whatever partition."""
+    codes = [None if n in (2, 41) else n % 2 for n in range(50)]
+    kinds = pa.table({"item_id": titles.item_id, "code": pa.array(codes)})
+    kinds = kinds.cast(pa.schema([("item_id", pa.string()), ("code", kind)]))
+    (tmp_path / "in").mkdir()
+    for start in (0, 20, 40):
+        path = tmp_path / "in" / f"{start}.parquet"
+        pq.write_table(
+            kinds.slice(start, 20), path, row_group_size=6, write_statistics=are_counted
+        )
+    whole = kinds.to_pandas()
+    as_text = FunctionTransformer(pd.DataFrame.astype, kw_args={"dtype": str})
+    encoder = make_pipeline(as_text, OneHotEncoder(handle_unknown="ignore"))
+    columns = make_column_transformer((encoder, ["code"])).fit(whole)
+    encode(tmp_path / "in", columns, tmp_path / "out", rows_per_part=5)
+    assert_same(tmp_path / "out", whole, columns)

@@ -41,8 +41,10 @@ def own_device(device: torch.device) -> torch.device:
 
 def warn_of_strangers() -> None:
     """Tell a process of torchrun that the others train models of their own."""
+    if world()[1] > 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
     n_started = int(os.environ.get("WORLD_SIZE", "1"))
-    if world()[1] > 1 or n_started == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
+    if n_started == 1:
         return
     warnings.warn(
         f"torchrun has started {n_started} processes, and each trains a model of its "
