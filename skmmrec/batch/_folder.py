@@ -24,7 +24,7 @@ def place_for(out: str | os.PathLike) -> Path:
     """
     place = Path(out).expanduser().absolute()
     place = place.resolve() if place.is_symlink() else place
-    if place.is_mount():
+    if os.path.ismount(place):
         raise ValueError(
             f"out: a disk is mounted at {place}, which therefore cannot be put in its "
             "place when all is there: give a folder in it"

@@ -89,7 +89,7 @@ def test_a_link_is_written_where_it_leads_to(titles, tmp_path, is_there):
 def test_a_place_where_a_disk_is_mounted_is_refused_at_once(
     titles, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "out")
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "out")
     with pytest.raises(ValueError, match=r"a disk is mounted at .* folder in it"):
         encoded(titles, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
