@@ -211,8 +211,21 @@ def _check_settings(
             "concurrency is for engine='ray' or 'spark'; encoders use all cores of "
             "torch by themselves"
         )
+    if concurrency is not None:
+        _check_concurrency(concurrency)
     if engine != "ray" and num_gpus is not None:
         raise ValueError(f"num_gpus is for engine='ray', not {engine!r}")
+
+
+def _check_concurrency(concurrency: Any) -> None:
+    counts = concurrency if isinstance(concurrency, tuple) else (concurrency,)
+    for count in counts:
+        check_count(count, "concurrency")
+    is_range = isinstance(concurrency, tuple)
+    if is_range and (len(counts) != 2 or counts[0] > counts[1]):
+        raise ValueError(
+            f"concurrency must be the fewest and the most actors, got {concurrency!r}"
+        )
 
 
 def _source(items: Any, engine: str) -> Source:
