@@ -13,7 +13,14 @@ from uuid import uuid4
 
 from skmmrec._sklearn import Transformer
 from skmmrec.batch._fitted import fitted_catalog
-from skmmrec.batch._folder import begin, is_whole, keep_only, show, unfinished_folder
+from skmmrec.batch._folder import (
+    begin,
+    is_whole,
+    keep_only,
+    place_for,
+    show,
+    unfinished_folder,
+)
 from skmmrec.batch._ids import check_unique
 from skmmrec.batch._inputs import input_files
 from skmmrec.batch._job import Job, Outcome
@@ -64,17 +71,18 @@ def encode(
     ----------
     items : path, DataFrame (pandas or polars), ray.data.Dataset or pyspark DataFrame
         One row per item: the key column and the raw content. A path is a parquet file,
-        or a folder of such files with the same columns, sorted by name, in which names
-        that begin with ``_`` or ``.`` are left out. A Dataset needs ``engine="ray"``, a
-        DataFrame of Spark ``engine="spark"``, one of pandas or polars
-        ``engine="local"``.
+        or a folder of such files with the same columns, also in sub folders, sorted by
+        name, in which links are followed, and names that begin with ``_`` or ``.`` are
+        left out. What only the name of a folder says, such as ``date=2026-11-28``, is
+        no column. A Dataset needs ``engine="ray"``, a DataFrame of Spark
+        ``engine="spark"``, one of pandas or polars ``engine="local"``.
     encoder : transformer
         An encoder of this package, or a `ColumnTransformer`, perhaps at the end of a
         `Pipeline`. What learns from items, like `StandardScaler`, must be fitted.
         Encoders of content need not be, unless they have `n_components`.
     out : path
         The folder to be made. Until all is there, what is finished lies beside it, in
-        ``.NAME.unfinished``.
+        ``.NAME.unfinished``. A link is followed.
     key : str, default="item_id"
         Column of the ids, which are unique and never missing.
     engine : {"local", "ray", "spark"}, default="local"
@@ -100,8 +108,9 @@ def encode(
     ValueError
         If a file is damaged or its columns differ from the others', an id is missing or
         comes twice, an item cannot be encoded (but see ``on_error="missing"`` of
-        encoders), a part of the encoder is not fitted, or `out` has other files. The
-        message names the file. There is no folder `out` then.
+        encoders), a part of the encoder is not fitted, `out` has other files or lacks
+        some that it had, or a disk is mounted there. The message names the file. No
+        folder `out` is made then.
     RuntimeError
         If an engine lost rows.
     ImportError
@@ -122,7 +131,9 @@ def encode(
     noticed. The file ``_manifest.json`` has the same, and what the input was.
 
     Vectors do not depend on the engine, nor on how items are cut into partitions: on
-    CPUs of one kind they are equal bit for bit.
+    CPUs of one kind they are equal bit for bit. Of a Dataset or a DataFrame of Spark,
+    columns of whole numbers reach an encoder as floats in those blocks alone in which
+    some are missing: a function that makes texts of them needs floats to begin with.
 
     Each process loads the weights once. Equal items are encoded once in each partition;
     with a `cache` in the encoder, once on each machine.
@@ -154,7 +165,7 @@ def encode(
     ['part-00000.parquet', 'part-00001.parquet']
     """
     _check_settings(engine, rows_per_part, concurrency, num_gpus)
-    out = Path(out).expanduser().absolute()
+    out = place_for(out)
     source = _source(items, engine)
     _check_apart(items, out)
     options = _options(source, engine, concurrency, num_gpus)
@@ -171,7 +182,7 @@ def encode(
         "input": identity,
     }
     if is_whole(out, manifest):
-        return _found(out, key)
+        return _found(out, key, n_rows)
     if isinstance(source, Files | Frame):
         job = source.ready(job)
     begin(folder, manifest)
@@ -200,8 +211,21 @@ def _check_settings(
             "concurrency is for engine='ray' or 'spark'; encoders use all cores of "
             "torch by themselves"
         )
+    if concurrency is not None:
+        _check_concurrency(concurrency)
     if engine != "ray" and num_gpus is not None:
         raise ValueError(f"num_gpus is for engine='ray', not {engine!r}")
+
+
+def _check_concurrency(concurrency: Any) -> None:
+    counts = concurrency if isinstance(concurrency, tuple) else (concurrency,)
+    for count in counts:
+        check_count(count, "concurrency")
+    is_range = isinstance(concurrency, tuple)
+    if is_range and (len(counts) != 2 or counts[0] > counts[1]):
+        raise ValueError(
+            f"concurrency must be the fewest and the most actors, got {concurrency!r}"
+        )
 
 
 def _source(items: Any, engine: str) -> Source:
@@ -332,7 +356,16 @@ def _check_complete(report: BatchReport, source: Source, n_rows: int) -> None:
         check_unique(sorted(report.folder.glob("*.parquet")), report.key)
 
 
-def _found(out: Path, key: str) -> BatchReport:
-    """Report on a folder that an earlier run has finished."""
+def _found(out: Path, key: str, n_rows: int) -> BatchReport:
+    """Report on a folder that an earlier run has finished.
+
+    Raises ValueError if its partitions are not those that were written.
+    """
     n_found = len(list(out.glob("*.parquet")))
-    return BatchReport.of_folder(out, key, n_found)
+    report = BatchReport.of_folder(out, key, n_found)
+    if report.n_rows != n_rows:
+        raise ValueError(
+            f"out: {out} was finished, and has {report.n_rows} of {n_rows} rows now: "
+            "partitions were removed or added since. Delete it, or give another folder"
+        )
+    return report

@@ -17,6 +17,21 @@ _FEW = 3
 _SHOWN = 60
 
 
+def place_for(out: str | os.PathLike) -> Path:
+    """Return where a folder is to be made: where it leads to, if it is a link.
+
+    Raises ValueError for one that cannot be replaced, as a disk is mounted there.
+    """
+    place = Path(out).expanduser().absolute()
+    place = place.resolve() if place.is_symlink() else place
+    if os.path.ismount(place):
+        raise ValueError(
+            f"out: a disk is mounted at {place}, which therefore cannot be put in its "
+            "place when all is there: give a folder in it"
+        )
+    return place
+
+
 def unfinished_folder(out: Path) -> Path:
     """Return where partitions are, beside `out`, until all are there."""
     return out.with_name(f".{out.name}.unfinished")

@@ -149,6 +149,38 @@ def _wide(kind: pa.DataType) -> pa.DataType:
     return pa.large_string() if is_plain else kind
 
 
+def columns_with_gaps(files: Iterable[InputFile], schema: pa.Schema) -> list[str]:
+    """List the columns of whole numbers and truth values that lack some in any file.
+
+    pandas has other types for these: so they must be known before some rows are read.
+    """
+    kinds = [f for f in schema if pa.types.is_integer(f.type) or f.type == pa.bool_()]
+    if not kinds:
+        return []
+    found = {name for file in files for name in _gaps_in(file.path, kinds)}
+    return [field.name for field in kinds if field.name in found]
+
+
+def _gaps_in(path: str, fields: list[pa.Field]) -> Iterator[str]:
+    with reading_file(path), pq.ParquetFile(path) as file:
+        footer = file.metadata
+        places = {footer.schema.column(n).path: n for n in range(footer.num_columns)}
+        for field in fields:
+            counts = [
+                _n_missing(footer.row_group(number).column(places[field.name]))
+                for number in range(footer.num_row_groups)
+            ]
+            if None in counts:  # the writer has not said
+                counts = [file.read([field.name])[field.name].null_count]
+            if any(counts):
+                yield field.name
+
+
+def _n_missing(column: pq.ColumnChunkMetaData) -> int | None:
+    facts = column.statistics
+    return facts.null_count if facts is not None and facts.has_null_count else None
+
+
 def cut(files: list[InputFile], size: int) -> list[Slice]:
     """Cut files into slices of at most `size` rows, in order."""
     bounds = [

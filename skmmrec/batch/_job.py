@@ -54,6 +54,8 @@ class Job:
         Tells this run from others.
     read : Schema or None
         Columns of files that are read; None where rows do not come from files.
+    gaps : tuple of str
+        Of these, whole numbers and truth values that some file lacks.
     """
 
     catalog: ItemCatalog
@@ -62,6 +64,7 @@ class Job:
     encoding: Encoding
     token: str
     read: pa.Schema | None = None
+    gaps: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -87,6 +90,10 @@ class Job:
         assert self.read is not None
         table = read_slice(part, self.read)
         frame = table.to_pandas(ignore_metadata=True)
+        for name in self.gaps:
+            # What pandas makes of them where one is missing, here or in other rows.
+            kind = object if table[name].type == pa.bool_() else np.float64
+            frame[name] = frame[name].astype(kind)
         self.write(part.name, part.label, frame, table[self.key])
 
     def is_done(self, name: str) -> bool:

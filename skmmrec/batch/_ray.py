@@ -54,8 +54,13 @@ class RayRows(EngineRows):
 
 def _to_pandas(dataset: Any) -> pd.DataFrame:
     tables = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-    frames = [table.to_pandas(ignore_metadata=True) for table in tables]
+    frames = [table.to_pandas(ignore_metadata=True) for table in tables if len(table)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+# Also of blocks without any row, whose types nothing else would tell.
+_PACKED = pa.schema([("name", pa.string()), ("table", pa.large_binary())])
+_OUTCOMES = pa.schema([("name", pa.string()), ("problem", pa.string())])
 
 
 class _Present:
@@ -68,6 +73,8 @@ class _Present:
     def __call__(self, table: pa.Table) -> pa.Table:
         import pyarrow.compute as pc
 
+        if not len(table):  # which may have no columns
+            return table
         return table.filter(pc.invert(pc.is_null(table[self.name], nan_is_null=True)))
 
 
@@ -106,15 +113,16 @@ class _Pack:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         names, tables = [], []
-        for name, table in named_tables(block.select(self.job.columns), self.size):
+        rows = block.select(self.job.columns) if len(block) else block
+        for name, table in named_tables(rows, self.size):
             names.append(name)
             tables.append(write_table(table))
-        return pa.table({"name": names, "table": pa.array(tables, pa.large_binary())})
+        return pa.table([names, tables], _PACKED)
 
 
 def _as_table(outcomes: list[Outcome]) -> pa.Table:
-    names, problems = zip(*outcomes, strict=True)
-    return pa.table({"name": list(names), "problem": list(problems)})
+    columns = [[outcome[n] for outcome in outcomes] for n in range(2)]
+    return pa.table(columns, _OUTCOMES)
 
 
 def run_slices(job: Job, parts: list[Slice], **options: Any) -> Iterator[Outcome]:
@@ -159,6 +167,7 @@ def _pool(concurrency: int | tuple[int, int] | None, num_gpus: float | None) -> 
         return strategy(size=concurrency)
     if concurrency is None:
         resources = ray.cluster_resources()
-        each = (resources.get("GPU", 0) / num_gpus) if num_gpus else resources["CPU"]
+        wanted, share = ("GPU", num_gpus) if num_gpus else ("CPU", 1)
+        each = resources.get(wanted, 0) / share
         concurrency = 1, max(1, int(each))
     return strategy(min_size=concurrency[0], max_size=concurrency[1])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 PART = b"skmmrec.part"
@@ -85,9 +86,18 @@ class BatchReport:
 
 
 def part_of(path: Path) -> dict[str, Any]:
-    """Return what a partition says of itself, and its number of rows."""
-    metadata = pq.read_metadata(path)
-    found: dict[str, Any] = json.loads((metadata.metadata or {})[PART])
+    """Return what a partition says of itself, and its number of rows.
+
+    Raises ValueError for a file that is none, or is damaged, and names it.
+    """
+    try:
+        metadata = pq.read_metadata(path)
+        found: dict[str, Any] = json.loads((metadata.metadata or {})[PART])
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"out: {path} is damaged, or no partition that encode has written: delete "
+            f"it ({error!r})"
+        ) from error
     return {**found, "n_rows": metadata.num_rows}
 
 

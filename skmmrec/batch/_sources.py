@@ -14,10 +14,12 @@ from skmmrec.batch._ids import check_unique
 from skmmrec.batch._inputs import (
     InputFile,
     Slice,
+    columns_with_gaps,
     common_schema,
     cut,
     first_rows,
     identity_of,
+    reading_file,
 )
 from skmmrec.batch._job import Job
 from skmmrec.catalog import unique_ids
@@ -46,7 +48,8 @@ class Files:
     def ready(self, job: Job) -> Job:
         """Check the ids, and tell a job what to read."""
         check_unique([file.path for file in self.files], job.key)
-        return replace(job, read=common_schema(self.files, job.columns))
+        read = common_schema(self.files, job.columns)
+        return replace(job, read=read, gaps=tuple(columns_with_gaps(self.files, read)))
 
     def slices(self, size: int) -> list[Slice]:
         """Cut the files into slices."""
@@ -55,7 +58,9 @@ class Files:
     def check_unchanged(self) -> None:
         """Raise a ValueError that names a file which is not what it was."""
         for file in self.files:
-            if identity_of(file.path) != file.identity:
+            with reading_file(file.path):
+                identity = identity_of(file.path)
+            if identity != file.identity:
                 raise ValueError(
                     f"items: {file.path} has changed while it was encoded: run again"
                 )

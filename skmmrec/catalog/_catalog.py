@@ -199,8 +199,9 @@ class ItemCatalog:
         ----------
         path : str or path
             A folder with files ``*.parquet``, also in sub folders, which are read in
-            the order of their names, or one file. Names that begin with ``_`` or ``.``
-            are passed over.
+            the order of their names, or one file. Links are followed, and names that
+            begin with ``_`` or ``.`` are passed over. What only the name of a folder
+            says, such as ``kind=book``, is no column.
         key : str or None, default=None
             Column of the item ids. None: the one that the writer named in the metadata,
             or ``item_id``.

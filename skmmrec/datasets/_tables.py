@@ -32,8 +32,9 @@ def read_interactions(
     ----------
     path : path
         A folder with files ``*.parquet``, also in sub folders, which are read in the
-        order of their names, or one file. Names that begin with ``_`` or ``.`` are
-        passed over.
+        order of their names, or one file. Links are followed, and names that begin with
+        ``_`` or ``.`` are passed over. What only the name of a folder says, such as
+        ``date=2026-11-28``, is no column.
     user_key, item_key : str, default="user_id", "item_id"
         Columns of the ids.
     time_key : str or None, default=None

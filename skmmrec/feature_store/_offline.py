@@ -338,5 +338,6 @@ def check_pages(path: Path) -> None:
 def _vector_column(matrix: np.ndarray) -> pa.ListArray:
     """Rows of a matrix as an Arrow column of float32 lists, without a copy."""
     n, dim = matrix.shape
-    offsets = np.arange(0, (n + 1) * dim, dim, dtype=np.int32)
+    # Arrow refuses what does not fit into 32 bits, where NumPy would go on from below.
+    offsets = pa.array(np.arange(0, (n + 1) * dim, dim), pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel()))

@@ -233,6 +233,16 @@ def _grouped(
 def _lists(
     rows: pa.RecordBatch, offsets: list[int], schema: pa.Schema
 ) -> pa.RecordBatch:
+    """Make a list of each user's items, each of them where it came first.
+
+    As in a model, whose users are sums of what they have met, however often.
+    """
     ids = rows["id"].take(pa.array(offsets[:-1], pa.int64()))
-    items = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows["item"])
+    users = np.repeat(np.arange(len(ids)), np.diff(offsets))
+    numbers = rows["item"].dictionary_encode().indices.to_numpy().astype(np.int64)
+    pairs = users * (int(numbers.max()) + 1) + numbers
+    first = np.sort(np.unique(pairs, return_index=True)[1])
+    counts = np.bincount(users[first], minlength=len(ids))
+    ends = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    items = pa.ListArray.from_arrays(ends, rows["item"].take(pa.array(first)))
     return pa.RecordBatch.from_arrays([ids, items], schema=schema)

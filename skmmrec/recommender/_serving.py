@@ -91,8 +91,8 @@ class StoredVectors:
         Name of the model. Another model needs another one.
     seen : like `users`, optional
         Interactions, with the columns ``user_id`` and ``item_id``, each user's oldest
-        first, in the place of a column ``seen``. Those of users who have no vector are
-        left out.
+        first, in the place of a column ``seen``. A pair that comes again counts once,
+        where it came first. Those of users who have no vector are left out.
     vector : str, default="vector"
         Column of the vectors.
     category : str, optional

@@ -87,8 +87,9 @@ class Training(Settings):
         in without training.
     checkpoint_dir : str, Path or None, default=None
         Folder that keeps the state of training after each epoch: after a kill, the same
-        `fit` goes on from there, to the same result. Several processes need a folder
-        that all of them see.
+        `fit` goes on from there, to the same result. Without a `random_state`, it goes
+        on with the seed of the killed one. Several processes need a folder that all of
+        them see.
     tables : {"auto", "replicated", "sharded"}, default="auto"
         Where several processes train one model: whether each holds the embeddings and
         biases of all items and users, or its share of the rows. "auto" splits tables

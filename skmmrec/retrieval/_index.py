@@ -503,7 +503,7 @@ class ApproximateIndex(BaseEstimator):
         queries = self._check_queries(queries)
         contents = self._contents
         shape = len(queries), len(contents)
-        hidden = csr_array(shape) if seen is None else csr_array(seen)
+        hidden = csr_array(shape) if seen is None else _each_once(seen)
         if hidden.shape != shape:
             raise ValueError(f"seen must have shape {shape}, got {hidden.shape}")
         return find_unseen(contents, queries, k, hidden, self.n_probes_, self.n_threads)
@@ -656,6 +656,15 @@ class ApproximateIndex(BaseEstimator):
 
 def _ids_of(items: pd.DataFrame | NDArray) -> pd.Index:
     return items.index if isinstance(items, pd.DataFrame) else pd.RangeIndex(len(items))
+
+
+def _each_once(matrix: csr_array) -> csr_array:
+    """Return a matrix with one entry at each place: they are counted."""
+    matrix = csr_array(matrix)
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
 
 
 def _refuse_repeated(ids: pd.Index, what: str) -> None:

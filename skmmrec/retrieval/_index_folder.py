@@ -71,8 +71,11 @@ def _remove_others(folder: Path, own: Path) -> None:
     """Remove all that is neither in use nor being written by somebody else."""
     try:
         current = _record_of(folder)["files_in"]
-    except (OSError, ValueError):
+    except FileNotFoundError:
         current = None
+    except (OSError, ValueError):  # whose files are in use, another version may know
+        shutil.rmtree(own, ignore_errors=True)
+        return
     for files in folder.glob("files-*"):
         if files.name == current:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +60,7 @@ def progress(
         Whether to draw the bar. ``"auto"`` and None: as `showing` around it says;
         otherwise if the work takes more than two seconds and somebody can see it:
         stderr is a terminal, and this is the main thread of a process that
-        `multiprocessing` did not start.
+        `multiprocessing` did not start, the first of those that torchrun did.
     unit : str, default="item"
         What is counted.
     total : int or None, default=None
@@ -122,4 +123,6 @@ def _is_watched() -> bool:
     is_first = threading.current_thread() is threading.main_thread()
     is_started_by_hand = multiprocessing.parent_process() is None
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    return is_first and is_started_by_hand and is_terminal
+    # Those of torchrun share one terminal, on which their bars would overwrite others.
+    is_told_first = os.environ.get("LOCAL_RANK", "0") == "0"
+    return is_first and is_started_by_hand and is_told_first and is_terminal

@@ -24,9 +24,15 @@ class Generators:
         Seed of both.
     device : torch.device or None
         None or a CPU: there is one generator, which is both.
+
+    Attributes
+    ----------
+    first_seed : int
+        What they were made with.
     """
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
+        self.first_seed = seed
         self.host = self.device = torch.Generator()
         if device is not None and device.type != "cpu":
             self.device = torch.Generator(device)
@@ -44,6 +50,11 @@ class Generators:
     def get_state(self) -> dict[str, Tensor]:
         """Return what `set_state` takes."""
         return {"host": self.host.get_state(), "device": self.device.get_state()}
+
+    def knows(self, state: dict[str, Tensor]) -> bool:
+        """Tell whether a state is that of generators on devices like these."""
+        sizes = {name: own.shape for name, own in self.get_state().items()}
+        return sizes == {name: theirs.shape for name, theirs in state.items()}
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on from where `get_state` was called."""

@@ -133,7 +133,11 @@ def test_an_iterator_is_read_once(repo):
 
 @pytest.mark.parametrize(("user_id", "item_id"), IDS)
 def test_interactions_become_lists(repo, user_id, item_id):
-    """Of many parts, in which the users come by turns; one user fills several."""
+    """Of many parts, in which the users come by turns; one user fills several.
+
+    Most have met an item many times, which counts once, as in the models that vectors
+    come from.
+    """
     model = make_recommender(n_users=9, n_items=40, user_id=user_id, item_id=item_id)
     vectors, rng = model.serving_vectors(), np.random.default_rng(0)
     people = np.repeat(np.arange(9), [25_000, 3, 0, 9000, 1, 2, 0, 12_000, 5])
@@ -146,7 +150,8 @@ def test_interactions_become_lists(repo, user_id, item_id):
             "item_id": [*map(item_id, things.tolist()), item_id(0)],
         }
     )
-    lists = [[item_id(t) for t in things[people == n].tolist()] for n in range(9)]
+    met_by = [dict.fromkeys(things[people == n].tolist()) for n in range(9)]
+    lists = [list(map(item_id, met)) for met in met_by]
     users, items = tables_of(model)
     with new_repo() as other:
         users = users.drop_columns("seen")

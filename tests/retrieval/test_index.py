@@ -77,6 +77,22 @@ def test_looking_at_all_items_finds_the_best(index, vectors, queries, k):
     np.testing.assert_allclose(scores, values, rtol=1e-6, atol=1e-5)
 
 
+def test_items_that_are_seen_again_are_left_out_once(index, vectors, queries, seen):
+    """Users meet items again, and lists have as many others all the same."""
+    again = np.repeat(np.arange(seen.nnz), 50)
+    rows = np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr))[again]
+    ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(queries)))])
+    parts = np.ones(len(again), bool), seen.indices[again], ends
+    repeated = csr_array(parts, shape=seen.shape)
+    for found, wanted in zip(
+        index.search(queries, 5, seen=repeated),
+        index.search(queries, 5, seen=seen),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, wanted)
+    assert repeated.nnz == len(again)
+
+
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_seen_items_are_replaced_by_the_next_best(index, vectors, queries, seen, k):
     positions, scores = index.search(queries, k, seen=seen)

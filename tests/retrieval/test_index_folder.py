@@ -61,3 +61,21 @@ def test_lists_that_cannot_be_written_are_an_error_of_the_system(tmp_path, monke
     monkeypatch.setattr(faiss, "write_index", fail)
     with pytest.raises(OSError, match=r"lists-00000\.faiss cannot be written"):
         ApproximateIndex().fit(items, folder=tmp_path / "index")
+
+
+def test_an_index_of_another_version_stays_where_a_build_fails(tmp_path):
+    """Its files are in use, though nobody here can tell which."""
+    pytest.importorskip("faiss")
+    items = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)))
+    ApproximateIndex().fit(items, folder=tmp_path / "index")
+    record = tmp_path / "index" / "index.json"
+    ours = record.read_text()
+    theirs = ours.replace('"format": 2', '"format": 3')
+    assert theirs != ours
+    record.write_text(theirs)
+    before = sorted((tmp_path / "index").rglob("*"))
+    items.iloc[3, 1] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        ApproximateIndex().fit(items, folder=tmp_path / "index")
+    assert sorted((tmp_path / "index").rglob("*")) == before
+    assert record.read_text() == theirs

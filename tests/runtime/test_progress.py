@@ -51,6 +51,15 @@ def test_other_threads_draw_nothing(monkeypatch):
     assert bars == [ITEMS]
 
 
+def test_the_first_process_of_torchrun_draws_alone(monkeypatch):
+    watch(monkeypatch)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert progress(ITEMS, "name") is ITEMS
+    assert progress(ITEMS, "name", True) is not ITEMS
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert progress(ITEMS, "name") is not ITEMS
+
+
 def test_what_is_around_says_whether_to_draw(capsys):
     with showing(True):
         assert list(progress(ITEMS, "outer")) == ITEMS

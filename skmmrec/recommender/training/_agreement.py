@@ -75,7 +75,7 @@ def _facts(
     yield from _facts_of_content("content of items", problem.content)
     if problem.user_content is not None:
         yield from _facts_of_content("content of users", problem.user_content)
-    yield "parameters", _parameters(plan)
+    yield "parameters", _parameters(problem, plan)
     learned = [p.detach().numpy() for network in networks for p in network.parameters()]
     yield "networks to start from", _hash(*learned)
 
@@ -108,7 +108,7 @@ def _hash(*arrays: NDArray) -> str:
     return digest.hexdigest()
 
 
-def _parameters(plan: Plan) -> str:
+def _parameters(problem: Problem, plan: Plan) -> str:
     """Write down what changes steps; seeds may differ, that of process 0 counts."""
     training = plan.training.get_params()
     for name in ("checkpoint_dir", "max_time"):
@@ -116,4 +116,8 @@ def _parameters(plan: Plan) -> str:
     stopping = plan.early_stopping
     held_out = None if stopping is None else stopping.get_params()
     parts = [plan.design, plan.regularization.get_params(), held_out]
-    return repr([training, *parts, plan.n_members, plan.cold_popularity])
+    parts += [plan.n_members, plan.cold_popularity, plan.memory]
+    # What else tasks have is learned from the answers, with rounding.
+    parts += [(task.objective, task.sampled) for task in problem.tasks]
+    graph = None if problem.graph is None else problem.graph.items.shape
+    return repr([training, *parts, problem.propagation, graph])

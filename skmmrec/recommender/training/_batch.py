@@ -67,7 +67,8 @@ class Batch(NamedTuple):
     log_q : tensor of shape (p + k,)
         Log probability with which each of them is drawn as a negative.
     shares : tensor of shape (p + k, 1)
-        Weights of the pairs and of the negatives, each adding up to 1.
+        Weights of the pairs and of the negatives, each adding up to 1. Those of the
+        pairs do so in the mean of all processes that share the batch.
     excluded : tensor of shape (p, k), bool
         True where a drawn item is no negative for a pair: it is the pair's own or, if
         these are spared, another that the user likes.

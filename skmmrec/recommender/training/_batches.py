@@ -22,7 +22,11 @@ from skmmrec.recommender.training._blocks import (
     Tables,
 )
 from skmmrec.recommender.training._problem import Examples
-from skmmrec.recommender.training._processes import largest_share, own_share
+from skmmrec.recommender.training._processes import (
+    largest_share,
+    n_processes,
+    own_share,
+)
 from skmmrec.runtime import cached_property
 
 # Bytes of the tensors from which a block of batches is made: 14 steps of 2,000 pairs
@@ -164,9 +168,15 @@ class Batcher:
             together, part = list(same), largest_share(size) if are_shared else size
             n_steps = self._n_steps(part)
             for start in range(0, len(together), n_steps):
-                rows = torch.stack(together[start : start + n_steps])
-                rows = own_share(rows.T).T.contiguous() if are_shared else rows
-                yield self._delivered(Block(self.tables, rows.to(self.home)).batches())
+                rows = torch.stack(together[start : start + n_steps]).to(self.home)
+                yield self._delivered(self._block(rows, are_shared).batches())
+
+    def _block(self, rows: Tensor, is_shared: bool) -> Block:
+        """Make the batches of some rows, or this process's share of them."""
+        own = own_share(rows.T).T.contiguous() if is_shared else rows
+        if own.shape == rows.shape:
+            return Block(self.tables, own)
+        return Block(self.tables, own, rows, n_processes())
 
     def _delivered(self, batches: list[Batch]) -> list[Batch]:
         if self.device.type == self.home.type:

@@ -139,15 +139,27 @@ class Block:
         What they are made from.
     rows : tensor of shape (n_steps, size), int64
         Examples of each batch.
+    whole : tensor of shape (n_steps, n), int64, or None
+        Where these are one process's share of them, those of all; None: they are all.
+    n_shares : int
+        Processes among which they are shared. Each then weighs its pairs so many times,
+        as the mean over the processes is what they learn from.
     """
 
-    def __init__(self, tables: Tables, rows: Tensor) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        rows: Tensor,
+        whole: Tensor | None = None,
+        n_shares: int = 1,
+    ) -> None:
         self.tables = tables
+        self.whole, self.n_shares = whole, n_shares
         self.histories = tables.histories
         self.device = rows.device
         self.n_steps, self.size = rows.shape
         self.pairs = tables.pairs.at(rows)
-        self.shares = normalised(self.pairs.weights)
+        self.shares = self._normalised()
         self.steps = torch.arange(self.n_steps, device=self.device)
         self._find_users()
         self._draw_past()
@@ -173,6 +185,22 @@ class Block:
             self._reaches(),
         ]
         return [Batch(*parts) for parts in zip(*columns, strict=True)]
+
+    def _normalised(self, task: int | None = None) -> Tensor:
+        """Weights of the pairs, of those that a task learns from, as parts of a batch.
+
+        Of a share, too: if its own added up to 1, a pair would count the more, the less
+        weighs what else is in the share, and twice as much if a task learns from it
+        alone as if it does from two pairs in two shares.
+        """
+        own = self.pairs.weights
+        own = own if task is None else own * self.pairs.counted[:, :, task]
+        if self.whole is None:
+            return normalised(own)
+        pairs = self.tables.pairs
+        of = pairs.weights[self.whole]
+        of = of if task is None else of * pairs.counted[self.whole, task]
+        return normalised(own, of) * self.n_shares
 
     # -- users -----------------------------------------------------------------------
 
@@ -367,20 +395,17 @@ class Block:
 
     def _tasks(self) -> list[tuple[TaskRows, ...]]:
         counted = self.pairs.counted.unbind(2)
-        parts = [
-            self._rows_of(column, counts_all)
-            for column, counts_all in zip(counted, self.tables.counts_all, strict=True)
-        ]
+        parts = [self._rows_of(task, column) for task, column in enumerate(counted)]
         return list(zip(*parts, strict=True))
 
-    def _rows_of(self, counted: Tensor, counts_all: bool) -> list[TaskRows]:
+    def _rows_of(self, task: int, counted: Tensor) -> list[TaskRows]:
         """Pairs of each step that a task learns from.
 
         With several tasks that learn from different pairs, the host waits twice more.
         """
-        if counts_all:
+        if self.tables.counts_all[task]:
             return [TaskRows(None, part) for part in self.shares.unbind(0)]
-        weights = normalised(self.pairs.weights * counted)
+        weights = self._normalised(task)
         (numbers,) = fetch(counted.sum(1))
         places = counted.flatten().nonzero().squeeze(1)
         rows = (places % self.size).split(numbers)

@@ -6,13 +6,14 @@ import errno
 import hashlib
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skmmrec.recommender.training._plan import Plan, Source
 from skmmrec.recommender.training._problem import Problem
@@ -112,7 +113,8 @@ def fingerprint(params: Any, arrays: Iterable[Any]) -> str:
     """Hash of parameters and data."""
     digest = hashlib.sha256(repr(params).encode())
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(repr((array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
 
@@ -125,7 +127,8 @@ def checkpoint_of(
 ) -> Checkpoint:
     """Return where the state of one network's training is kept.
 
-    Each process has a file of its own where each holds rows of its own.
+    The seed of the plan is an int, or None where none was given. Each process has a
+    file of its own where each holds rows of its own.
     """
     # Neither changes what is learned, except where max_time cuts a fit off.
     training = plan.training.get_params() | {"checkpoint_dir": None, "max_time": None}
@@ -134,13 +137,22 @@ def checkpoint_of(
     parts += [None if stopping is None else stopping.get_params(), problem.propagation]
     parts += [plan.n_members, plan.cold_popularity, plan.device, plan.random_state]
     parts += [problem.tasks]
-    seen = problem.seen
-    arrays = [seen.offsets, seen.items, *problem.content.values.values()]
-    arrays += [problem.content.mask, *([] if seen.values is None else [seen.values])]
-    if source is not None:
-        start = [p for network in source.networks for p in network.parameters()]
-        arrays += [parameter.detach().numpy() for parameter in start]
-    key = f"{fingerprint(parts, arrays)}-{number}"
+    key = f"{fingerprint(parts, _arrays(problem, source))}-{number}"
     rank, size = world()
     is_split = bool(choose_split(problem, plan))
     return Checkpoint(folder, f"{key}-{rank}-of-{size}" if is_split else key)
+
+
+def _arrays(problem: Problem, source: Source | None) -> Iterator[NDArray]:
+    """Return all that a fit learns from, and starts from."""
+    for history in (problem.seen, problem.history):
+        yield from (history.offsets, history.items)
+        if history.values is not None:
+            yield history.values
+    for blocks in (problem.content, problem.user_content):
+        if blocks is not None:
+            yield from (*blocks.values.values(), blocks.mask)
+    if problem.graph is not None:
+        yield from (problem.graph.items, problem.graph.weights)
+    for network in () if source is None else source.networks:
+        yield from (parameter.detach().numpy() for parameter in network.parameters())

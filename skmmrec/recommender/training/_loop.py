@@ -336,6 +336,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "order": self.order.get_state(),
                 "generators": generators,
+                "seed": self.generators.first_seed,
                 "history": [tuple(epoch) for epoch in self.history],
             },
             # Each process puts its file in place when all have written theirs.
@@ -346,10 +347,10 @@ class Trainer:
         state = None if self.checkpoint is None else self._found(self.checkpoint)
         if state is None:
             return
-        if not self.optimizer.knows(state["optimizer"]):
+        reason = self._reason_against(state)
+        if reason is not None:
             warnings.warn(
-                "the checkpoint is of a training that updates other tables row by row, "
-                "as with another number of processes: starting anew",
+                f"the checkpoint is {reason}: starting anew",
                 stacklevel=2,
             )
             return
@@ -359,9 +360,25 @@ class Trainer:
         self.history = [Epoch(*epoch) for epoch in state["history"]]
         self.order.set_state(state["order"])
         rank, size = world()
-        # Another number of processes goes on with random numbers of its own.
-        if len(state["generators"]) == size:
-            self.generators.set_state(state["generators"][rank])
+        found = state["generators"]
+        # Another number of processes, or another device, has random numbers of its own.
+        if len(found) == size and self.generators.knows(found[rank]):
+            self.generators.set_state(found[rank])
+
+    def _reason_against(self, state: dict[str, Any]) -> str | None:
+        """Say what else a state is of; None: of such a training."""
+        own, found = (
+            {name: values.shape for name, values in network.items()}
+            for network in (self.loss.network.state_dict(), state["network"])
+        )
+        if own != found:
+            return "of a network with other tables, as of another version"
+        if self.optimizer.knows(state["optimizer"]):
+            return None
+        return (
+            "of a training that updates other tables row by row, as with another "
+            "number of processes"
+        )
 
     def _found(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         """State that was saved, where all processes found that of one epoch."""

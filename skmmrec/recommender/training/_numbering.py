@@ -54,9 +54,13 @@ def starts(counts: Tensor) -> Tensor:
     return counts.cumsum(0) - counts
 
 
-def normalised(weights: Tensor) -> Tensor:
-    """Weights of each step, of shape (n_steps, n), that add up to 1."""
-    return weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
+def normalised(weights: Tensor, of: Tensor | None = None) -> Tensor:
+    """Weights of each step, of shape (n_steps, n), by the sum of those in `of`.
+
+    None: by their own, so that they add up to 1.
+    """
+    total = (weights if of is None else of).sum(1, keepdim=True)
+    return weights / total.clamp(min=1e-12)
 
 
 def fetch(*counts: Tensor) -> list[list[int]]:

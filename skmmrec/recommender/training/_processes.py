@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,10 +25,33 @@ def n_processes() -> int:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """One GPU for each process of a machine, as torchrun numbers them."""
-    if device.type == "cuda" and device.index is None and world()[1] > 1:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return device
+    """One GPU for each process of a machine.
+
+    It is the one that torchrun numbers; where another program has started the
+    processes, or lets each see its own GPU alone, the one that `torch.cuda.set_device`
+    was told.
+    """
+    if device.type != "cuda" or device.index is not None or world()[1] == 1:
+        return device
+    number = int(os.environ.get("LOCAL_RANK", "-1"))
+    if not 0 <= number < torch.cuda.device_count():
+        number = torch.cuda.current_device()
+    return torch.device("cuda", number)
+
+
+def warn_of_strangers() -> None:
+    """Tell a process of torchrun that the others train models of their own."""
+    if world()[1] > 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    n_started = int(os.environ.get("WORLD_SIZE", "1"))
+    if n_started == 1:
+        return
+    warnings.warn(
+        f"torchrun has started {n_started} processes, and each trains a model of its "
+        "own: call torch.distributed.init_process_group() before fit, and they train "
+        "one together",
+        stacklevel=2,
+    )
 
 
 def parallel(module: nn.Module, is_split: bool = False) -> nn.Module:

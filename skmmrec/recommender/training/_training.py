@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from skmmrec.interactions import History, RandomState
+from skmmrec.interactions import History
 from skmmrec.recommender._choices import Choice, Choices
 from skmmrec.recommender.network import FusionNetwork, Task, accelerator
 from skmmrec.recommender.training._agreement import check_agreement
@@ -45,7 +45,12 @@ from skmmrec.recommender.training._plan import (
     Watch,
 )
 from skmmrec.recommender.training._problem import Examples, Problem, make_network
-from skmmrec.recommender.training._processes import agree, own_device, world
+from skmmrec.recommender.training._processes import (
+    agree,
+    own_device,
+    warn_of_strangers,
+    world,
+)
 from skmmrec.recommender.training._split_tables import (
     choose_split,
     choose_tables,
@@ -91,13 +96,15 @@ def train_networks(
     watch : callable
         Runs the epochs of each network.
     """
+    warn_of_strangers()
     check_agreement(problem, plan, ids, () if source is None else source.networks)
     device = own_device(resolve_device(plan.device))
     design, split = plan.design, choose_split(problem, plan)
     n_networks = plan.n_members if design.is_trained else 1
     networks, curves, id_l2, memory = [], [], LOW, None
     choices = choose_ahead(problem, plan)
-    generators = _generators(plan.random_state, device)
+    plan, seed = _seeded(problem, plan, source)
+    generators = Generators(seed, device)
     for number in range(n_networks):
         if world()[1] > 1:  # after the last training each process has its own state
             generators.seed(agree(generators.integer()))
@@ -184,7 +191,7 @@ def train_further(
     check_agreement(problem, plan, new_pairs, networks)
     device, split = own_device(resolve_device(plan.device)), choose_split(problem, plan)
     epochs: list[Epoch] = []
-    generators = _generators(plan.random_state, device)
+    generators = Generators(agree(_seed_of(plan)), device)
     for network in networks:
         split_tables(network, split)
         network.to(device)
@@ -356,7 +363,21 @@ def _forget_checkpoints(problem: Problem, plan: Plan, source: Source | None) -> 
         checkpoint_of(folder, problem, plan, source, number).remove()
 
 
-def _generators(random_state: RandomState, device: torch.device) -> Generators:
-    """Make the generators of a fit, with the same seed in all processes."""
-    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    return Generators(agree(int(seed)), device)
+def _seed_of(plan: Plan) -> int:
+    drawn = check_random_state(plan.random_state).randint(np.iinfo(np.int32).max)
+    return int(drawn)
+
+
+def _seeded(problem: Problem, plan: Plan, source: Source | None) -> tuple[Plan, int]:
+    """Agree on the seed of a fit; its plan has it, or None where none was given.
+
+    A fit that was given none takes that of the killed one that it goes on with: else it
+    would judge epochs by rows that were learned from, as they were not held out.
+    """
+    seed, folder = _seed_of(plan), plan.training.checkpoint_dir
+    given = agree(None if plan.random_state is None else seed)
+    plan = replace(plan, random_state=given)
+    if given is None and folder is not None and world()[0] == 0:
+        state = checkpoint_of(folder, problem, plan, source, 0).load() or {}
+        seed = state.get("seed", seed)
+    return plan, agree(seed)

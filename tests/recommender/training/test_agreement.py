@@ -95,6 +95,19 @@ def other_stopping(problem, plan, ids):
     return problem, replace(plan, early_stopping=EarlyStopping()), ids
 
 
+def other_objective(problem, plan, ids):
+    tasks = [replace(problem.tasks[0], objective="bpr"), *problem.tasks[1:]]
+    return replace(problem, tasks=tasks), plan, ids
+
+
+def other_propagation(problem, plan, ids):
+    return replace(problem, propagation=0.5), plan, ids
+
+
+def other_memory(problem, plan, ids):
+    return problem, replace(plan, memory=0.5), ids
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [
@@ -107,6 +120,9 @@ def other_stopping(problem, plan, ids):
         (no_content, "content of items"),
         (other_batches, "parameters"),
         (other_stopping, "parameters"),
+        (other_objective, "parameters"),
+        (other_propagation, "parameters"),
+        (other_memory, "parameters"),
     ],
 )
 @pytest.mark.parametrize("rank", [1, 2])

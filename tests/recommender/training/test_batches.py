@@ -1,5 +1,7 @@
 """What a batch holds, and that it does not matter which batches are made together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from skmmrec.recommender.training import (
     _batches as batches_module,
     _blocks as blocks_module,
     _numbering as numbering,
+    _processes,
     make_examples,
 )
 
@@ -319,3 +322,49 @@ def test_read_only_tables_are_taken():
     )
     rows = torch.arange(6)
     assert_same(read_only.batch(rows), again.batch(rows))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 20))
+def test_shares_weigh_pairs_as_the_whole_batch_does(seed, n_processes, size):
+    """In the mean of the processes, for all pairs and for those of each task."""
+    plain, rng = make_batcher(seed), np.random.default_rng(seed)
+    n = len(plain.examples)
+    counted = np.column_stack([np.ones(n, bool), rng.random(n) < 0.3])
+    examples = replace(
+        plain.examples,
+        weights=rng.exponential(1, n).astype(np.float32) * (rng.random(n) < 0.8),
+        answers=np.ones((n, 2), np.float32),
+        counted=counted,
+    )
+    batcher = Batcher(
+        plain.history,
+        examples,
+        7,
+        own_negatives=1,
+        by_popularity=True,
+        generator=torch.Generator(),
+    )
+    steps = steps_of(batcher, size)
+    found = np.zeros((3, len(steps), n))
+    for rank in range(n_processes):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_processes, "world", lambda rank=rank: (rank, n_processes))
+            blocks = list(batcher.blocks(steps, are_shared=True))
+            own = [_processes.own_share(rows).numpy() for rows in steps]
+        batches = [batch for block in blocks for batch in block]
+        for number, (batch, rows) in enumerate(zip(batches, own, strict=True)):
+            found[0, number, rows] += batch.shares[: len(rows), 0].numpy()
+            for task, learned in enumerate(batch.tasks):
+                of = rows if learned.rows is None else rows[learned.rows.numpy()]
+                found[task + 1, number, of] += learned.weights.numpy()
+    for number, rows in enumerate(step.numpy() for step in steps):
+        weights = examples.weights[rows]
+        for part, which in zip(
+            found, [counted[rows, 0], *counted[rows].T], strict=True
+        ):
+            total = max((weights * which).sum(), 1e-12)
+            wanted = weights * which / total
+            np.testing.assert_allclose(
+                part[number, rows] / n_processes, wanted, rtol=1e-5, atol=1e-7
+            )

@@ -1,6 +1,7 @@
 """How a fit is watched, stopped, resumed and continued."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from skmmrec import MultimodalFusionRecommender
+from skmmrec.catalog import Blocks
 from skmmrec.recommender import EarlyStopping
-from skmmrec.recommender.training import _loop
+from skmmrec.recommender.training import _loop, _training
+from skmmrec.recommender.training._checkpoints import checkpoint_of
 from tests.recommender.test_fit import assert_same_model
 
 IDS = ["user_id", "item_id"]
@@ -36,6 +39,12 @@ def kill_after(monkeypatch):
         monkeypatch.setattr(_loop.Trainer, "_save", save_and_die)
 
     return kill_after
+
+
+@pytest.fixture
+def given_problem(make, catalog, X):
+    rec = make(catalog, training__max_epochs=0).fit(X)
+    return rec.model_.problem(), rec._plan()
 
 
 # -- early stopping ------------------------------------------------------------------
@@ -183,6 +192,74 @@ def test_a_damaged_checkpoint_is_told_and_left(
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.warns(UserWarning, match="is damaged"):
+        rec = make(catalog, training__checkpoint_dir=tmp_path).fit(X)
+    assert_same_model(rec, make(catalog).fit(X))
+
+
+@pytest.mark.parametrize(
+    "seed", [lambda: None, lambda: np.random.RandomState(3)], ids=["none", "state"]
+)
+def test_a_killed_fit_goes_on_with_its_seed(
+    make, catalog, X, tmp_path, kill_after, monkeypatch, seed
+):
+    """Without one that was given, the same rows are held out all the same."""
+    hidden, hide = [], _training.hide_likes
+
+    def noted(*given):
+        found = hide(*given)
+        hidden.append(found[0])
+        return found
+
+    monkeypatch.setattr(_training, "hide_likes", noted)
+    params = {"training__checkpoint_dir": tmp_path, "training__max_epochs": 3}
+    params |= {"early_stopping": EarlyStopping()}
+    kill_after(2)
+    with pytest.raises(Killed):
+        make(catalog, **params).set_params(random_state=seed()).fit(X)
+    monkeypatch.undo()
+    monkeypatch.setattr(_training, "hide_likes", noted)
+    assert len(list(tmp_path.iterdir())) == 1
+    trained, epoch = [], _loop.Trainer._epoch
+    monkeypatch.setattr(
+        _loop.Trainer, "_epoch", lambda *given: trained.append(1) or epoch(*given)
+    )
+    make(catalog, **params).set_params(random_state=seed()).fit(X)
+    assert len(trained) == 1
+    np.testing.assert_array_equal(*hidden)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_changed_beside_the_items_is_another_fit(given_problem, tmp_path):
+    """The content of users, and histories of the same pairs."""
+    problem, plan = given_problem
+    users = Blocks.from_matrix(
+        np.arange(len(problem.history.lengths))[:, None] + 1.0, {"age": [0]}
+    )
+    one = replace(problem, user_content=users)
+    values = {name: block * 2 for name, block in users.values.items()}
+    others = [
+        problem,
+        replace(problem, user_content=replace(users, values=values)),
+        replace(one, history=problem.history.where(problem.history.items != 0)),
+    ]
+    paths = {
+        checkpoint_of(tmp_path, each, plan, None, 0).path for each in (one, *others)
+    }
+    assert len(paths) == 4
+
+
+def test_a_network_of_another_version_is_told(
+    make, catalog, X, tmp_path, kill_after, monkeypatch
+):
+    kill_after(2)
+    with pytest.raises(Killed):
+        make(catalog, training__checkpoint_dir=tmp_path).fit(X)
+    monkeypatch.undo()
+    (path,) = tmp_path.iterdir()
+    state = torch.load(path)
+    state["network"]["older"] = state["network"].pop("item_bias")
+    torch.save(state, path)
+    with pytest.warns(UserWarning, match=r"as of another version: starting anew"):
         rec = make(catalog, training__checkpoint_dir=tmp_path).fit(X)
     assert_same_model(rec, make(catalog).fit(X))
 

@@ -230,3 +230,37 @@ def test_alone_nothing_is_asked_of_others():
     assert _processes.agree("mine") == "mine"
     assert _processes.mean_over_processes(2.5) == 2.5
     assert _processes.from_all("mine") == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("local_rank", "number"), [("1", 1), ("7", 2), (None, 2)], ids=str
+)
+def test_a_process_has_a_gpu_of_its_own(monkeypatch, local_rank, number):
+    """That of torchrun, or the one that it has set, where there is no such one."""
+    from skmmrec.recommender.training import _processes
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    given = [torch.device(name) for name in ("cpu", "cuda:3", "cuda")]
+    assert [_processes.own_device(device) for device in given] == given
+    monkeypatch.setattr(_processes, "world", lambda: (1, 2))
+    own = [_processes.own_device(device) for device in given]
+    assert own == [*given[:2], torch.device("cuda", number)]
+
+
+def test_processes_of_torchrun_that_do_not_meet_are_told(monkeypatch, recwarn):
+    from skmmrec.recommender.training import _processes
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    _processes.warn_of_strangers()
+    assert not recwarn
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.warns(UserWarning, match="2 processes, and each trains a model of its"):
+        _processes.warn_of_strangers()
+    monkeypatch.setattr(_processes, "world", lambda: (1, 2))
+    _processes.warn_of_strangers()
+    assert not recwarn

@@ -1,0 +1,133 @@
+"""Where rows are read and partitions written, and what became of a finished folder."""
+
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+from skmmrec import ItemCatalog
+from skmmrec.batch import encode
+from tests.batch.letters import LetterEncoder
+from tests.batch.reading import assert_same
+
+needs_links = pytest.mark.skipif(
+    sys.platform == "win32", reason="links take a right on Windows"
+)
+
+
+@pytest.fixture
+def titles(items):
+    return items[["item_id", "title"]]
+
+
+def encoded(items, out):
+    return encode(items, LetterEncoder(), out, rows_per_part=20)
+
+
+@pytest.fixture
+def finished(titles, tmp_path):
+    encoded(titles, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_a_partition_that_was_removed_is_noticed(titles, finished):
+    (finished / "part-00001.parquet").unlink()
+    with pytest.raises(ValueError, match="has 30 of 50 rows now"):
+        encoded(titles, finished)
+
+
+@pytest.mark.parametrize("size", [0, 5, 300])
+def test_a_partition_that_was_cut_is_named(titles, finished, size):
+    path = finished / "part-00001.parquet"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"part-00001\.parquet is damaged"):
+        encoded(titles, finished)
+
+
+def test_a_file_of_another_program_is_named(titles, finished):
+    titles.to_parquet(finished / "mine.parquet")
+    with pytest.raises(ValueError, match=r"mine\.parquet is damaged, or no partition"):
+        encoded(titles, finished)
+
+
+@needs_links
+def test_linked_files_and_folders_are_read(titles, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "disk").mkdir()
+    titles[:30].to_parquet(tmp_path / "in" / "a.parquet")
+    titles[30:].to_parquet(tmp_path / "disk" / "b.parquet")
+    os.symlink(tmp_path / "disk", tmp_path / "in" / "more")
+    columns = make_column_transformer((LetterEncoder(), "title")).fit(titles)
+    encode(tmp_path / "in", columns, tmp_path / "out")
+    assert_same(tmp_path / "out", titles, columns)
+    os.unlink(tmp_path / "disk" / "b.parquet")
+    os.symlink(tmp_path / "gone", tmp_path / "disk" / "b.parquet")
+    with pytest.raises(ValueError, match=r"more/b\.parquet"):
+        encode(tmp_path / "in", columns, tmp_path / "other")
+    with pytest.raises(OSError, match=r"more/b\.parquet"):
+        ItemCatalog.from_parquet(tmp_path / "in")
+
+
+@needs_links
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_is_written_where_it_leads_to(titles, tmp_path, is_there):
+    real = tmp_path / "disk" / "vectors"
+    (real if is_there else real.parent).mkdir(parents=True)
+    os.symlink(real, tmp_path / "out")
+    assert encoded(titles, tmp_path / "out").folder == real
+    assert len(list(tmp_path.glob("out/part-*.parquet"))) == 3
+    assert encoded(titles, tmp_path / "out").n_found == 3
+
+
+def test_a_place_where_a_disk_is_mounted_is_refused_at_once(
+    titles, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "out")
+    with pytest.raises(ValueError, match=r"a disk is mounted at .* folder in it"):
+        encoded(titles, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    assert encoded(titles, tmp_path / "out" / "vectors").n_parts == 3
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_file_that_goes_meanwhile_is_named(titles, tmp_path, monkeypatch, change):
+    from skmmrec.batch._job import Job
+
+    titles.to_parquet(tmp_path / "in.parquet")
+
+    def run(job, part, run=Job.run):
+        run(job, part)
+        if part.start == 40:
+            change(tmp_path / "in.parquet")
+
+    monkeypatch.setattr(Job, "run", run)
+    with pytest.raises(ValueError, match=r"in\.parquet cannot be read"):
+        encoded(tmp_path / "in.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize("are_counted", [True, False])
+@pytest.mark.parametrize("kind", ["int8", "uint64", "bool"])
+def test_a_gap_elsewhere_changes_no_text(titles, tmp_path, kind, are_counted):
+    """2000 is 2000.0 in pandas if a year is missing, in whatever partition."""
+    codes = [None if n in (2, 41) else n % 2 for n in range(50)]
+    kinds = pa.table({"item_id": titles.item_id, "code": pa.array(codes)})
+    kinds = kinds.cast(pa.schema([("item_id", pa.string()), ("code", kind)]))
+    (tmp_path / "in").mkdir()
+    for start in (0, 20, 40):
+        path = tmp_path / "in" / f"{start}.parquet"
+        pq.write_table(
+            kinds.slice(start, 20), path, row_group_size=6, write_statistics=are_counted
+        )
+    whole = kinds.to_pandas()
+    as_text = FunctionTransformer(pd.DataFrame.astype, kw_args={"dtype": str})
+    encoder = make_pipeline(as_text, OneHotEncoder(handle_unknown="ignore"))
+    columns = make_column_transformer((encoder, ["code"])).fit(whole)
+    encode(tmp_path / "in", columns, tmp_path / "out", rows_per_part=5)
+    assert_same(tmp_path / "out", whole, columns)
