@@ -10,6 +10,7 @@ import numpy as np
 
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._answers import PAIRS, Answers, Pair
+from skmmrec.llm._generator import NOT_FINITE
 from skmmrec.llm._identities import identity_for
 from skmmrec.llm._loading import dtype_of
 from skmmrec.runtime import (
@@ -67,9 +68,12 @@ class CrossEncoderModel:
     def _score(self, pairs: list[Pair]) -> np.ndarray:
         inputs: list[Any] = [list(pair) for pair in pairs]
         with self._lock:  # a tokenizer serves one thread at a time
-            return self._network.predict(
+            scores = self._network.predict(
                 inputs, batch_size=len(pairs), show_progress_bar=False
             )
+        if np.isnan(scores).any():
+            raise ValueError(NOT_FINITE)
+        return scores
 
 
 class PairScores:
