@@ -39,8 +39,9 @@ _LINE_START = re.compile(r"^[^\S\n]*(?:[#>]+|[-+•]|\d+[.)])\s+", re.M)
 _HEADING = re.compile(r"#{2,}")
 _LOOSE = re.compile(r" ([.,;!?])(?=\s|$)")
 _NO_INITIAL = r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)"  # J. R. and Mr. Smith
+_CLOSING = r"[\"')\u201d\u2019\u300d\u300f\u00bb]*"
 _SENTENCE_END = re.compile(
-    _NO_INITIAL + r"[.!?](?=[\"')\u201d\u2019]*(?:\s|$))|[!?](?=\s|$)|\u3002"
+    rf"(?:{_NO_INITIAL}[.!?]{_CLOSING}|[!?])(?=\s|$)|[\u3002\u0964]{_CLOSING}"
 )
 _REPLACED = str.maketrans({"<": " ", ">": " ", "{": "(", "}": ")"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,9 +12,12 @@ from scipy import sparse
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from skmmrec.llm._fields import Row, is_list, label_of, words_of
+from skmmrec.llm._letters import find_words
 
 ABOUT = "often about"
-_WORD = re.compile(r"[^\W\d_]{3,}(?:['\u2019]\w+)?")
+_SUFFIX = r"(?:['\u2019]\w+)?"
+# Letters of a word that counts. Not tuned.
+_SHORTEST = 3
 # Characters of a value that are searched for words: some 300 words, which a plot rarely
 # exceeds. Not tuned.
 _LONGEST = 2000
@@ -144,5 +146,5 @@ def _tags(value: Any) -> list[str]:
 
 def _words(value: Any) -> list[str]:
     text = words_of(value, _LONGEST) if isinstance(value, str) else None
-    found = _WORD.findall((text or "").lower())
+    found = find_words((text or "").lower(), _SHORTEST, _SUFFIX)
     return [word for word in found if word not in ENGLISH_STOP_WORDS]

@@ -92,6 +92,18 @@ ANN = lists(ann=range(8))
         ("[٢] > [1]", [0]),
         ('{"order": [2, 3]}', [1, 2]),
         ("[-1] > [1.5] > [3]", [2]),
+        ("[1] is war, [2] love, [3] dogs.\nRanking: [3] > [1] > [2]", [2, 0, 1]),
+        ("<think>[1] > [2] > [3]?</think>\n[3] > [2] > [1]", [2, 1, 0]),
+        ("<think>[1] > [2], but", []),
+        ("First [1] > [2] > [3], then rather [2] > [3] > [1]", [1, 2, 0]),
+        ("[3] > [1] are best, [2] is not", [2, 0, 1]),
+        ("1. [3] A film\n2. [1] A film\n3. [2]", [2, 0, 1]),
+        ("```\n3 > 1 > 2\n```", [2, 0, 1]),
+        ("**3** > **1** > **2**", [2, 0, 1]),
+        ('["3", "1", "2"]', [2, 0, 1]),
+        ("Sure, here you are:\n3 > 1 > 2.", [2, 0, 1]),
+        ("Ranking: 3, 1, 2\nI liked the 2 films.", [2, 0, 1]),
+        ("\u30103\u3011> \uff3b1\uff3d > [ 2 ]", [2, 0, 1]),
         ("", []),
         ("[" * 50_000, []),
         ("[1] " * 50_000, [0]),
@@ -555,6 +567,7 @@ def test_numbers_that_only_count_up_are_an_echo():
     echo = LLMReranker(lambda prompts: ["1 > 2 > 3 > 4 > 5 > 6 > 7 > 8"])
     assert order(echo.rerank(ANN, ITEMS, PROFILES)) == order(ANN)
     assert echo.n_complete_ == 0
+    assert parse_ranking("[1], [2], [3], [4], [5]. Not [7].", 9) == []
 
 
 def expected_likelihood(model, taste, text):
