@@ -77,7 +77,7 @@ def _pairs(runs: Iterable[str]) -> Iterable[str]:
 
 @cache
 def _word(n_least: int, suffix: str, has_marks: bool) -> re.Pattern[str]:
-    """Return the pattern of a word; the one without marks takes a seventh of the time."""
+    """Return the pattern of a word; the one without marks is seven times as fast."""
     letter = rf"(?:[^\W\d_][{_marks()}]*)" if has_marks else r"[^\W\d_]"
     return re.compile(f"{letter}{{{n_least},}}{suffix}")
 

@@ -26,7 +26,8 @@ _PREAMBLE = re.compile(
 _REFUSAL = re.compile(
     r"\A\W*(?:(?:unfortunately|sorry|apologies)\W+(?:but )?)?I(?:"
     r"(?: am|['\u2019]m) (?:\w+ )?(?:sorry|unable|not able)|"
-    r" (?:can(?:['\u2019]t|not| not)|won['\u2019]t|will not|do(?: not|n['\u2019]t) have))\b|"
+    r" (?:can(?:['\u2019]t|not| not)|won['\u2019]t|will not|"
+    r"do(?: not|n['\u2019]t) have))\b|"
     r"\bas an? (?:(?:AI|large) )?(?:language model|AI assistant)\b",
     re.I,
 )

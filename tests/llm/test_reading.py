@@ -10,9 +10,7 @@ from skmmrec.llm._reading import read_text
 from skmmrec.llm._safety import whole_sentences
 
 SAID = "Ran is a film about war."
-FACTS = (
-    "title: Ran\nplot: A king can see that I am unable to provide for this with help"
-)
+FACTS = "title: Ran\nplot: A king can see that I am unable to provide this with help"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +84,8 @@ def test_a_refusal_that_the_item_itself_says_is_none():
             "title: \u0e2a\u0e07\u0e04\u0e23\u0e32\u0e21",
         ),
         (
-            "\u092f\u0939 \u092f\u0941\u0926\u094d\u0927 \u0914\u0930 \u092a\u094d\u0930"
-            "\u0947\u092e \u0915\u0940 \u092b\u093f\u0932\u094d\u092e \u0939\u0948\u0964",
+            "\u092f\u0939 \u092f\u0941\u0926\u094d\u0927 \u0915\u0940"
+            " \u092b\u093f\u0932\u094d\u092e \u0939\u0948\u0964",
             "title: \u092f\u0941\u0926\u094d\u0927",
         ),
         (
