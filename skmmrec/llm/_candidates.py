@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skmmrec.interactions import ITEM, USER, check_ids
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    check_ids,
+    check_same_kind,
+    id_table,
+    plain,
+)
 from skmmrec.llm._prompts import Prompt
 from skmmrec.llm._safety import fence
 from skmmrec.runtime import digest
@@ -51,20 +58,43 @@ class Query(NamedTuple):
         )
 
 
-def check_texts(texts: Any, name: str) -> None:
-    """Raise unless texts are a Series by id without duplicate ids."""
+def texts_by_id(texts: Any, name: str, ids: np.ndarray, role: str) -> pd.Series:
+    """Return texts by ids of the package's own types.
+
+    `ids` are those of which texts are wanted, in the column `role`. A TypeError says
+    that `texts` are not a Series, a ValueError that an id is there twice or that ids
+    are of another kind than `ids`, so that none would be found.
+    """
     if not isinstance(texts, pd.Series):
         raise TypeError(
             f"{name} must be a Series of texts by id, got {type(texts).__name__}"
         )
-    if not texts.index.is_unique:
-        twice = texts.index[texts.index.duplicated()][0]
+    known = pd.Index(check_ids(texts.index, f"the index of {name}"))
+    if not known.is_unique:
+        twice = plain(known[known.duplicated()][0])
         raise ValueError(f"{name} has the id {twice!r} twice")
+    check_same_kind(ids, known, role)
+    return texts.set_axis(known)
 
 
-def liked_items(history: pd.DataFrame) -> np.ndarray:
-    """Return the items of a history, after checking its columns."""
-    for name in (USER, ITEM):
-        if name not in history.columns:
-            raise ValueError(f"history has no column {name!r}: {list(history)}")
-    return check_ids(history[ITEM], ITEM)
+def refuse_strangers(texts: pd.Series, ids: np.ndarray) -> None:
+    """Raise ValueError if there are texts, but none of the items with these ids."""
+    if len(ids) and not (texts.empty or texts.index.isin(ids).any()):
+        raise ValueError(
+            "items has none of the recommended items in its index: it is indexed by "
+            "item id, as items.set_index(key)[column] is"
+        )
+
+
+def liked_table(history: Any, users: np.ndarray, items: np.ndarray) -> pd.DataFrame:
+    """Return the rows of a history that belong to these users, with checked ids.
+
+    A ValueError says that a column is missing, or that ids are of another kind than
+    those of `users` and `items`.
+    """
+    table = id_table(history, "history")
+    for name, known in ((USER, users), (ITEM, items)):
+        if name not in table.columns:
+            raise ValueError(f"history has no column {name!r}: {list(table)}")
+        check_same_kind(table[name].to_numpy(), pd.Index(known), f"history[{name!r}]")
+    return table[table[USER].isin(users)]

@@ -13,8 +13,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec._sklearn import BaseEstimator
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.interactions import ITEM, USER, check_count, check_ids
-from skmmrec.llm._candidates import Query, check_texts, liked_items
+from skmmrec.interactions import ITEM, USER, check_count, id_table
+from skmmrec.llm._candidates import (
+    Query,
+    liked_table,
+    refuse_strangers,
+    texts_by_id,
+)
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._instructions import without_instructions
 from skmmrec.llm._likelihood import TasteLikelihood, loaded_for_likelihood
@@ -220,7 +225,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
 
         Parameters
         ----------
-        recommendations : DataFrame
+        recommendations : DataFrame of pandas, polars or Arrow
             As returned by `recommend`: user_id, item_id, score and, optionally, rank.
             Without rank, a user's rows must be sorted, best first.
         items : Series of str
@@ -244,18 +249,28 @@ class LLMReranker(WritesTexts, BaseEstimator):
         ------
         ValueError
             If a column is missing, a user has an item twice, an index contains an id
-            twice, the prompt file lacks a placeholder, or a function does not return
-            one answer for each question.
+            twice, ids are numbers in one table and texts in another, `items` has none
+            of the recommended items, the prompt file lacks a placeholder, a function
+            does not return one answer for each question, or a local model cannot read
+            a prompt or gives scores that are not numbers.
+        TypeError
+            If `items` or `profiles` is not a Series, or another table not a DataFrame.
         """
         self._validate_params()
         if k is not None:
             check_count(k)
         prompt = self._read_prompt()
-        lists = read_lists(recommendations)
-        ids = check_ids(recommendations[ITEM], ITEM)
-        liked: Any = [] if history is None else liked_items(history)
-        texts = self._texts(items, {*ids, *liked})
-        tastes = self._tastes(list(lists), texts, profiles, history)
+        table = id_table(recommendations, "recommendations")
+        lists = read_lists(table)
+        users, ids = table[USER].to_numpy(), table[ITEM].to_numpy()
+        likes = None if history is None else liked_table(history, users, ids)
+        liked: Any = [] if likes is None else likes[ITEM]
+        said = texts_by_id(items, "items", ids, ITEM)
+        refuse_strangers(said, ids)
+        texts = self._texts(said, {*ids, *liked})
+        if profiles is not None:
+            profiles = texts_by_id(profiles, "profiles", users, USER)
+        tastes = self._tastes(list(lists), texts, profiles, likes)
         queries = {
             user: query
             for user, rows in lists.items()
@@ -267,13 +282,12 @@ class LLMReranker(WritesTexts, BaseEstimator):
             for (user, query), order in zip(queries.items(), orders, strict=True)
         }
         return write_lists(
-            recommendations,
+            table,
             [moved.get(user, rows)[:k] for user, rows in lists.items()],
         )
 
     def _texts(self, items: pd.Series, used: set) -> pd.Series:
         """Clean the texts of the items that are used."""
-        check_texts(items, "items")
         items = items[items.index.isin(list(used))]
         said = [
             "" if is_missing(text) else without_instructions(str(text), self.max_length)
@@ -293,12 +307,10 @@ class LLMReranker(WritesTexts, BaseEstimator):
         told: dict[Any, str] = {}
         shown: dict[Any, list[str]] = {}
         if history is not None:
-            rows = history[history[USER].isin(users)]
-            told |= liked_words(rows, texts, self.n_words)
+            told |= liked_words(history, texts, self.n_words)
             if self.show_history:
-                shown = liked_texts(rows, texts, self.n_history)
+                shown = liked_texts(history, texts, self.n_history)
         if profiles is not None:
-            check_texts(profiles, "profiles")
             known = profiles[profiles.index.isin(users)].items()
             told |= {user: str(text) for user, text in known if not is_missing(text)}
         lines = {u: [without_instructions(t, _MAX_TASTE)] for u, t in told.items()}

@@ -6,6 +6,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -475,6 +476,44 @@ def test_tables_that_are_no_lists_are_refused():
         rerank(ANN, ITEMS, history=pd.DataFrame({"user_id": ["ann"]}))
     with pytest.raises(ValueError, match="'method' parameter of LLMReranker"):
         LLMReranker(method="best").rerank(ANN, ITEMS)
+
+
+def test_ids_of_another_kind_are_refused():
+    rerank = LLMReranker(judge("x")).rerank
+    table = ANN.assign(user_id=7)
+    profiles = pd.Series({7: "Likes ghosts."})
+    history = pd.DataFrame({"user_id": [7, 7], "item_id": [0, 1]})
+    texts = ITEMS.set_axis(ITEMS.index.astype(str))
+    with pytest.raises(ValueError, match=r"item_id 0 is a number.* strings"):
+        rerank(table, texts, profiles)
+    with pytest.raises(ValueError, match=r"user_id 7 is a number.* strings"):
+        rerank(table, ITEMS, profiles.set_axis(["7"]))
+    for name in ("user_id", "item_id"):
+        with pytest.raises(ValueError, match=rf"history\['{name}'\] '\d' is a string"):
+            rerank(table, ITEMS, history=history.astype({name: str}))
+    with pytest.raises(ValueError, match="items has none of the recommended items"):
+        rerank(table, ITEMS.set_axis(ITEMS.index + 100), profiles)
+
+
+@pytest.mark.parametrize("kind", [str, "category", "string", "string[pyarrow]"])
+def test_ids_of_any_type_find_their_texts(kind):
+    table = ANN.astype({"user_id": kind, "item_id": str}).astype({"item_id": kind})
+    texts = ITEMS.set_axis(pd.Index(ITEMS.index.astype(str), dtype=kind))
+    profiles = PROFILES.set_axis(pd.Index(PROFILES.index, dtype=kind))
+    likes = pd.DataFrame({"user_id": ["ann"] * 2, "item_id": ["6", "1"]}).astype(kind)
+    reranker = LLMReranker(judge("ghosts"), max_rise=None, show_history=True)
+    result = reranker.rerank(table, texts, profiles, history=likes)
+    assert order(result)[0] == "6"
+    assert "liked: A film about sea." in reranker.llm.prompts[0]
+
+
+def test_tables_of_polars_are_read():
+    model = judge("ghosts")
+    history = pl.DataFrame({"user_id": ["ann", "ann"], "item_id": [0, 1]})
+    rerank = LLMReranker(model).rerank
+    expected = rerank(ANN, ITEMS, PROFILES, history=history.to_pandas())
+    found = rerank(pl.from_pandas(ANN), ITEMS, PROFILES, history=history)
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_an_empty_table_stays_empty():
