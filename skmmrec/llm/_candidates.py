@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,28 +59,32 @@ class Query(NamedTuple):
         )
 
 
-def texts_by_id(texts: Any, name: str, ids: np.ndarray, role: str) -> pd.Series:
-    """Return texts by ids of the package's own types.
+def texts_by_id(texts: Any, name: str, ids: Iterable[Any], role: str) -> pd.Series:
+    """Return the texts of these ids, by ids of the package's own types.
 
-    `ids` are those of which texts are wanted, in the column `role`. A TypeError says
-    that `texts` are not a Series, a ValueError that an id is there twice or that ids
-    are of another kind than `ids`, so that none would be found.
+    `role` is the column of the ids. A TypeError says that `texts` are not a Series, a
+    ValueError that an id is there twice or that all are of another kind than `ids`.
     """
     if not isinstance(texts, pd.Series):
         raise TypeError(
             f"{name} must be a Series of texts by id, got {type(texts).__name__}"
         )
-    known = pd.Index(check_ids(texts.index, f"the index of {name}"))
-    if not known.is_unique:
-        twice = plain(known[known.duplicated()][0])
-        raise ValueError(f"{name} has the id {twice!r} twice")
-    check_same_kind(ids, known, role)
-    return texts.set_axis(known)
+    if not texts.index.is_unique:
+        twice = texts.index[texts.index.duplicated()][0]
+        raise ValueError(f"{name} has the id {plain(twice)!r} twice")
+    wanted = list(ids)
+    found = texts[texts.index.isin(wanted)]
+    # To check all ids takes longer than to find a few, so it waits for a reason.
+    checked = check_ids(found.index if len(found) else texts.index, f"index of {name}")
+    if len(found) == 0:
+        check_same_kind(np.asarray(wanted), pd.Index(checked), role)
+        return found
+    return found.set_axis(checked)
 
 
-def refuse_strangers(texts: pd.Series, ids: np.ndarray) -> None:
-    """Raise ValueError if there are texts, but none of the items with these ids."""
-    if len(ids) and not (texts.empty or texts.index.isin(ids).any()):
+def refuse_strangers(items: pd.Series, texts: pd.Series, ids: np.ndarray) -> None:
+    """Raise ValueError if no item with these ids is among the `texts` of `items`."""
+    if len(ids) and len(items) and not texts.index.isin(ids).any():
         raise ValueError(
             "items has none of the recommended items in its index: it is indexed by "
             "item id, as items.set_index(key)[column] is"

@@ -265,9 +265,9 @@ class LLMReranker(WritesTexts, BaseEstimator):
         users, ids = table[USER].to_numpy(), table[ITEM].to_numpy()
         likes = None if history is None else liked_table(history, users, ids)
         liked: Any = [] if likes is None else likes[ITEM]
-        said = texts_by_id(items, "items", ids, ITEM)
-        refuse_strangers(said, ids)
-        texts = self._texts(said, {*ids, *liked})
+        said = texts_by_id(items, "items", [*ids, *liked], ITEM)
+        refuse_strangers(items, said, ids)
+        texts = self._texts(said)
         if profiles is not None:
             profiles = texts_by_id(profiles, "profiles", users, USER)
         tastes = self._tastes(list(lists), texts, profiles, likes)
@@ -286,9 +286,8 @@ class LLMReranker(WritesTexts, BaseEstimator):
             [moved.get(user, rows)[:k] for user, rows in lists.items()],
         )
 
-    def _texts(self, items: pd.Series, used: set) -> pd.Series:
-        """Clean the texts of the items that are used."""
-        items = items[items.index.isin(list(used))]
+    def _texts(self, items: pd.Series) -> pd.Series:
+        """Clean the texts of items."""
         said = [
             "" if is_missing(text) else without_instructions(str(text), self.max_length)
             for text in items

@@ -117,7 +117,9 @@ def shorten(text: str, max_length: int) -> str:
     """
     if len(text) <= max_length:
         return text
-    kept = text[: max(max_length - 1, 0)]
+    if max_length < 1:
+        return ""
+    kept = text[: max_length - 1]
     at_word, _, rest = kept.rpartition(" ")
     return f"{at_word if at_word and len(rest) < 40 else kept}…"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from skmmrec.llm._fields import Row, is_list, label_of, words_of
+from skmmrec.llm._fields import Row, is_list, labels_of, words_of
 from skmmrec.llm._letters import find_words
 
 ABOUT = "often about"
@@ -83,7 +83,8 @@ class Tastes:
     """
 
     def __init__(self, table: pd.DataFrame, n_words: int, n_least: int) -> None:
-        columns = {label_of(name): table[name].tolist() for name in table.columns}
+        labels = labels_of(table.columns, table.columns).items()
+        columns = {label: table[name].tolist() for name, label in labels}
         lists = {label for label, values in columns.items() if _are_lists(values)}
         texts = [values for label, values in columns.items() if label not in lists]
         self._terms = [
