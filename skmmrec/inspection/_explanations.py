@@ -20,7 +20,15 @@ from skmmrec.inspection._contributions import (
 )
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import ITEM, USER, Ids, as_frame, check_by_id, id_table
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    Ids,
+    as_frame,
+    check_by_id,
+    id_table,
+    plain,
+)
 
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks
@@ -138,9 +146,9 @@ def explain(
     Raises
     ------
     ValueError
-        For an unknown item, titles of none, `tags` of an unknown modality, a prompt
-        file without its placeholder, or `recommendations` with a column that is
-        called like a modality.
+        For an unknown item, titles of none or with an id twice, `tags` of an unknown
+        modality, a prompt file without its placeholder, or `recommendations` with a
+        column that is called like a modality.
     TypeError
         Where `recommendations` is no table.
 
@@ -213,6 +221,9 @@ def _check_titles(titles: Any, items: pd.Index) -> None:
     if titles is None or isinstance(titles, Mapping):
         return
     check_by_id(titles, "titles")
+    if not titles.index.is_unique:
+        twice = titles.index[titles.index.duplicated()][0]
+        raise ValueError(f"titles has the id {plain(twice)!r} twice")
     if not (titles.empty or titles.index.isin(items).any()):
         raise ValueError(
             "titles has no item id in its index: it is indexed by item id, as "

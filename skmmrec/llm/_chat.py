@@ -113,6 +113,10 @@ def _turn(role: str, content: str) -> dict[str, str]:
 def _render(
     tokenizer: Any, said: list[dict[str, str]], add_generation_prompt: bool = True
 ) -> str:
+    """Write a chat by the model's template; one that lets it think aloud does not."""
     return tokenizer.apply_chat_template(
-        said, tokenize=False, add_generation_prompt=add_generation_prompt
+        said,
+        tokenize=False,
+        add_generation_prompt=add_generation_prompt,
+        enable_thinking=False,
     )

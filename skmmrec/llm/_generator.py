@@ -284,8 +284,8 @@ class LanguageModel(BaseEstimator):
         finite.check()
         written = output[:, ids.shape[1] :].tolist()
         kept = [_until(ids, loaded.ends) for ids in written]
-        self._count(len(kept), sum(map(len, kept)))
         with loaded.lock:
+            self._count(len(kept), sum(map(len, kept)))
             texts = loaded.tokenizer.batch_decode(kept, skip_special_tokens=True)
         return np.array([text.strip() for text in texts], dtype=object)
 

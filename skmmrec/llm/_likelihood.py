@@ -101,8 +101,8 @@ def _length(tokens: tuple[list[int], list[int]]) -> int:
     return sum(map(len, tokens))
 
 
-def loaded_for_likelihood(model: Any) -> Loaded:
-    """Return the loaded weights of a `LanguageModel`.
+def model_for_likelihood(model: Any) -> LanguageModel:
+    """Return a `LanguageModel`.
 
     Raises TypeError if it is not one: a function cannot tell how likely a text is.
     """
@@ -111,4 +111,4 @@ def loaded_for_likelihood(model: Any) -> Loaded:
             "method='likelihood' needs the name or path of a local model or a "
             "LanguageModel as llm, not a function"
         )
-    return model._load()
+    return model

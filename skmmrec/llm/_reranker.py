@@ -21,8 +21,9 @@ from skmmrec.llm._candidates import (
     texts_by_id,
 )
 from skmmrec.llm._generator import LanguageModel
+from skmmrec.llm._identities import identity_for
 from skmmrec.llm._instructions import without_instructions
-from skmmrec.llm._likelihood import TasteLikelihood, loaded_for_likelihood
+from skmmrec.llm._likelihood import TasteLikelihood, model_for_likelihood
 from skmmrec.llm._pair_scores import PairScores, load_cross_encoder
 from skmmrec.llm._prompts import Prompt, read_prompt
 from skmmrec.llm._rankings import (
@@ -100,8 +101,9 @@ class LLMReranker(WritesTexts, BaseEstimator):
         identified by its name, so give it an ``identity`` when you change it. Other
         functions cannot be cached.
     on_error : {"raise", "keep"}, default="raise"
-        Whether an error of the model is raised, or lists without an answer keep their
-        order, with one warning. Finished answers are kept in either case.
+        Whether an error of the model, or in loading it, is raised, or lists without an
+        answer keep their order, with one warning. Finished answers are kept in either
+        case.
     random_state : int, default=0
         Seed of the order in which candidates are shown, which hides their old places.
     verbose : bool, default=False
@@ -367,8 +369,13 @@ class LLMReranker(WritesTexts, BaseEstimator):
         pairs = [[(query.taste, text) for text in query.texts] for query in queries]
         found: dict[tuple[str, str], float] = {}
         flat = [pair for part in pairs for pair in part]
-        scorer = self._pair_scores(prompt)
-        self._collect(lambda: scorer.collect(flat, found, "LLMReranker", self.verbose))
+        self._check_scorer()
+
+        def collect() -> None:
+            scorer = self._pair_scores(prompt)
+            scorer.collect(flat, found, "LLMReranker", self.verbose)
+
+        self._collect(collect)
         orders = [
             by_score([found[pair] for pair in part]) if found.keys() >= {*part} else []
             for part in pairs
@@ -404,6 +411,13 @@ class LLMReranker(WritesTexts, BaseEstimator):
             )
         return super()._new_writer()
 
+    def _check_scorer(self) -> None:
+        """Raise for what cannot score, which is no error of a model."""
+        if self.method == "likelihood":
+            model_for_likelihood(self._as_writer())
+        elif callable(self.llm):
+            identity_for(self.llm, self.cache)
+
     def _pair_scores(self, prompt: Prompt) -> PairScores:
         """Return the scorer with all its scores, held like a writer."""
         parameters, make = self._scoring(prompt)
@@ -415,7 +429,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
     def _scoring(self, prompt: Prompt) -> tuple[tuple, Callable[[], Any]]:
         """Return all that scores depend on, and a function that makes the scorer."""
         if self.method == "likelihood":
-            loaded = loaded_for_likelihood(self._as_writer())
+            loaded = model_for_likelihood(self._as_writer())._load()
             return (loaded, prompt.text), lambda: TasteLikelihood(loaded, prompt)
         if isinstance(self.llm, str | os.PathLike):
             parameters = (self.llm, str(self.device), self.precision)

@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+import pandas as pd
+
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._answers import PROMPTS, Answers
 from skmmrec.llm._generator import LanguageModel
@@ -25,7 +28,7 @@ class CalledModel:
     ----------
     call : callable
         Gets a list of prompts and returns as many texts. Anything but a str counts as
-        no answer.
+        no answer. A prompt at the start of its text is left out.
     cache : EmbeddingCache, path or None, default=None
         Where texts are kept between processes.
     verbose : bool, default=False
@@ -97,9 +100,22 @@ def can_write(llm: Any, cache: EmbeddingCache | str | os.PathLike | None) -> boo
 
 
 def _pair(prompts: list[str], texts: Any) -> dict[str, str]:
-    if isinstance(texts, str) or not hasattr(texts, "__len__"):
+    """Return answers by prompt, without the prompts that some models repeat."""
+    if not _is_row(texts):
         raise ValueError(f"llm must return a list of texts, got {type(texts).__name__}")
     if len(texts) != len(prompts):
         raise ValueError(f"llm returned {len(texts)} texts for {len(prompts)} prompts")
     pairs = zip(prompts, texts, strict=True)
-    return {prompt: text for prompt, text in pairs if isinstance(text, str)}
+    return {
+        prompt: text.removeprefix(prompt)
+        for prompt, text in pairs
+        if isinstance(text, str)
+    }
+
+
+def _is_row(texts: Any) -> bool:
+    """Tell whether these are texts in an order, and not one text, a dict or a table."""
+    if isinstance(texts, str | bytes):
+        return False
+    is_array = isinstance(texts, np.ndarray | pd.Series) and texts.ndim == 1
+    return is_array or isinstance(texts, Sequence)

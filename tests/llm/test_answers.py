@@ -7,6 +7,8 @@ import sys
 from functools import partial
 from types import ModuleType
 
+import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 
@@ -162,6 +164,28 @@ def test_a_damaged_entry_is_asked_for_again(tmp_path):
     again = Model()
     assert collected(again, ["x", "y"], tmp_path) == {"x": "x!", "y": "y!"}
     assert len(again.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"a": "A!", "b": "B!"},
+        {"A!", "B!"},
+        b"AB",
+        pd.DataFrame({"x": ["A!", "B!"]}),
+        np.array([["A!"], ["B!"]]),
+        (text for text in "AB"),
+    ],
+)
+def test_what_has_no_order_is_no_list_of_texts(texts):
+    with pytest.raises(ValueError, match="llm must return a list of texts, got "):
+        collected(lambda prompts: texts, ["a", "b"])
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series])
+def test_a_model_may_repeat_the_prompt_before_its_answer(kind):
+    texts = collected(lambda prompts: kind([f"{p} yes" for p in prompts]), ["a", "b"])
+    assert texts == {"a": " yes", "b": " yes"}
 
 
 def test_prompts_without_an_answer_are_asked_again():

@@ -67,6 +67,11 @@ def test_what_ends_a_turn_is_read_from_the_template():
     assert Loaded(None, without).ends == sorted(without.all_special_ids)
 
 
+def test_a_model_that_may_think_aloud_does_not():
+    tail = "{% if not enable_thinking | default(true) %}<nothing>{% endif %}"
+    assert decoded(byte_tokenizer(CHATML + tail), "a").endswith("<nothing>")
+
+
 def test_no_plain_token_becomes_a_special_one():
     plain = PreTrainedTokenizerFast(tokenizer_object=byte_tokenizer().backend_tokenizer)
     plain.chat_template = None

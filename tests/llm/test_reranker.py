@@ -690,7 +690,9 @@ def test_weights_are_loaded_once(method, causal_model, cross_encoder, monkeypatc
 
 def test_the_likelihood_needs_a_model():
     with pytest.raises(TypeError, match="method='likelihood' needs the name"):
-        LLMReranker(obey, method="likelihood").rerank(ANN, ITEMS, PROFILES)
+        LLMReranker(obey, method="likelihood", on_error="keep").rerank(
+            ANN, ITEMS, PROFILES
+        )
 
 
 def test_a_model_that_is_not_there_names_the_argument(tmp_path):
@@ -700,6 +702,13 @@ def test_a_model_that_is_not_there_names_the_argument(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="could not be loaded as a cross-encoder"):
         LLMReranker(tmp_path, method="pairs").rerank(ANN, ITEMS, PROFILES)
+
+
+@pytest.mark.parametrize("method", ["listwise", "likelihood", "pairs"])
+def test_a_model_that_is_not_there_may_leave_the_order(method):
+    reranker = LLMReranker("./absent", method=method, on_error="keep")
+    with pytest.warns(UserWarning, match=r"keep their order: .*absent"):
+        assert order(reranker.rerank(ANN, ITEMS, PROFILES)) == order(ANN)
 
 
 @pytest.mark.slow

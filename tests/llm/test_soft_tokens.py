@@ -1,5 +1,6 @@
 """Vectors and words of items, read by a frozen or an adapted language model."""
 
+import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm import SoftTokenFuser, load_language_model
 from skmmrec.llm._adapters import CoLikes
+from skmmrec.llm._fuser_records import fuser_settings
 from skmmrec.llm._soft_items import Item
 from skmmrec.llm._soft_model import SoftTokenModel, semi_orthogonal
 from tests.llm.conftest import byte_tokenizer, save_causal_model
@@ -507,6 +509,22 @@ def test_the_settings_of_peft_itself(causal_model, blocks, words, likes):
     fuser = fit_lora(causal_model, blocks, words, likes, lora=config, n_steps=2)
     shapes = {w.shape for name, w in fuser.weights_.items() if "adapter" in name}
     assert shapes == {(3, 32), (32, 3)}
+
+
+def test_settings_of_adapters_are_written_in_terms_of_json():
+    lora = {"target_modules": {"v", "q"}, "r": np.int64(2), "rank_pattern": {"q": (1,)}}
+    written = fuser_settings(SoftTokenFuser(lora=lora))["lora"]
+    assert json.loads(json.dumps(written)) == written
+    assert written == {
+        "target_modules": ["q", "v"],
+        "r": 2,
+        "rank_pattern": {"q": [1]},
+    }
+
+
+def test_adapters_of_another_kind_are_refused(causal_model, blocks, words, likes):
+    with pytest.raises(TypeError, match="lora must be None, a mapping or a peft"):
+        fit_lora(causal_model, blocks, words, likes, lora="all")
 
 
 def test_adapters_need_likes(causal_model, blocks, words):
