@@ -36,7 +36,7 @@ from skmmrec.llm._rankings import (
 )
 from skmmrec.llm._services import CalledModel
 from skmmrec.llm._tastes import liked_texts, liked_words
-from skmmrec.llm._writing import Held, WritesTexts
+from skmmrec.llm._writing import Held, WritesTexts, answer_to
 from skmmrec.runtime import is_missing
 
 # Tokens of an answer per candidate: " > [12]" takes about five, where digits are tokens
@@ -353,7 +353,10 @@ class LLMReranker(WritesTexts, BaseEstimator):
         writer: Any = self._as_writer()
         self._collect(lambda: writer.collect(prompts, answers))
         orders = [
-            [order[n] for n in parse_ranking(answers.get(asked, ""), len(order))]
+            [
+                order[n]
+                for n in parse_ranking(answer_to(asked, answers) or "", len(order))
+            ]
             for asked, order in zip(prompts, shown, strict=True)
         ]
         return orders, list(prompts)

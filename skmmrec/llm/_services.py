@@ -28,7 +28,7 @@ class CalledModel:
     ----------
     call : callable
         Gets a list of prompts and returns as many texts. Anything but a str counts as
-        no answer. A prompt at the start of its text is left out.
+        no answer.
     cache : EmbeddingCache, path or None, default=None
         Where texts are kept between processes.
     verbose : bool, default=False
@@ -100,17 +100,12 @@ def can_write(llm: Any, cache: EmbeddingCache | str | os.PathLike | None) -> boo
 
 
 def _pair(prompts: list[str], texts: Any) -> dict[str, str]:
-    """Return answers by prompt, without the prompts that some models repeat."""
     if not _is_row(texts):
         raise ValueError(f"llm must return a list of texts, got {type(texts).__name__}")
     if len(texts) != len(prompts):
         raise ValueError(f"llm returned {len(texts)} texts for {len(prompts)} prompts")
     pairs = zip(prompts, texts, strict=True)
-    return {
-        prompt: text.removeprefix(prompt)
-        for prompt, text in pairs
-        if isinstance(text, str)
-    }
+    return {prompt: text for prompt, text in pairs if isinstance(text, str)}
 
 
 def _is_row(texts: Any) -> bool:

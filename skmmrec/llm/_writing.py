@@ -157,8 +157,14 @@ def as_table(texts: Sequence[str | None], is_generated: Sequence[bool]) -> pd.Da
     )
 
 
+def answer_to(prompt: str | None, answers: dict[str, str]) -> str | None:
+    """Return the answer to a prompt, without the prompt that some models repeat."""
+    answer = None if prompt is None else answers.get(prompt)
+    return None if answer is None else answer.removeprefix(str(prompt))
+
+
 def _text(task: Task, answers: dict[str, str]) -> tuple[str | None, bool]:
-    answer = None if task.prompt is None else answers.get(task.prompt)
+    answer = answer_to(task.prompt, answers)
     text = None if answer is None else task.read(answer)
     return (task.template, False) if text is None else (text, True)
 

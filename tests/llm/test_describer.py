@@ -352,6 +352,11 @@ def test_what_a_model_writes_is_plain_and_short():
     assert len(only) <= 60
 
 
+def test_a_model_may_repeat_the_prompt_before_its_answer():
+    model = Recorder(lambda prompt: f"{prompt}\n{praise(prompt)}")
+    assert described(FILMS.iloc[:1], llm=model).description[7] == "A fine thing, Ran."
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
