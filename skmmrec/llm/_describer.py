@@ -50,7 +50,8 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         The model that writes: the name or path of a local model, a configured
         `LanguageModel`, or a function that maps a list of prompts to as many texts,
         which may call a service. Clones share a plain function and copy any other
-        callable. None: the template.
+        callable, whose texts they share if it has an ``identity``, as with `cache`.
+        None: the template.
     taggers : mapping of str to callable, or None, default=None
         Maps columns of media to functions from the column to tags. A function returns a
         DataFrame of scores from 0 to 1 with a column for each tag, of which up to five

@@ -11,7 +11,7 @@ import numpy as np
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._answers import PAIRS, Answers, Pair
 from skmmrec.llm._generator import NOT_FINITE
-from skmmrec.llm._identities import identity_for
+from skmmrec.llm._identities import identity_for, identity_of
 from skmmrec.llm._loading import dtype_of
 from skmmrec.runtime import (
     ForkSafeLock,
@@ -101,6 +101,11 @@ class PairScores:
         self._cache = cache
         self._memory: dict[bytes, float] = {}
         identity_for(score, cache)
+
+    def share(self, other: PairScores) -> None:
+        """Share the scores of another one, if keys tell whose they are."""
+        if identity_of(self._score) is not None:
+            self._memory = other._memory
 
     def collect(
         self,

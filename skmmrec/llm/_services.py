@@ -52,6 +52,11 @@ class CalledModel:
         self._memory: dict[bytes, str] = {}
         identity_for(call, cache)
 
+    def share(self, other: CalledModel) -> None:
+        """Share the texts of another one, if keys tell whose they are."""
+        if identity_of(self._call) is not None:
+            self._memory = other._memory
+
     def collect(self, prompts: Sequence[str], into: dict[str, str]) -> None:
         """Collect answers by prompt; after an error, those that were finished.
 

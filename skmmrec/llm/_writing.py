@@ -53,12 +53,18 @@ class Held(NamedTuple):
         """Return this if the parameters are the same, else make a new object.
 
         Texts, paths and integers are compared by equality, other objects by identity,
-        since equality may overlook a change in them.
+        since equality may overlook a change in them. A new object shares the answers of
+        the old one, if it can tell them from its own.
         """
         is_same = len(parameters) == len(self.parameters) and all(
             map(_are_same, parameters, self.parameters)
         )
-        return self if is_same else Held(make(), parameters)
+        if is_same:
+            return self
+        made = make()
+        if hasattr(made, "share") and type(made) is type(self.made):
+            made.share(self.made)
+        return Held(made, parameters)
 
 
 class WritesTexts:
