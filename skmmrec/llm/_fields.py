@@ -30,8 +30,6 @@ _N_LABEL = 40
 _N_SENTENCE = 8
 # The most tags of a column per item, to keep prompts short. Not tuned.
 _N_TAGS = 5
-# Bytes of a float64.
-_DOUBLE = 8
 # Floats below hold every whole number; ISBN and EAN are among them.
 _WHOLE = 2**53
 # The least score of a tag. If scores sum to 1, at most ten tags reach it. Not tuned.
@@ -190,7 +188,7 @@ def _plain(value: Any) -> str | None:
         return value.strftime("%Y-%m-%d")
     if isinstance(value, int | np.integer):
         return str(value)
-    if isinstance(value, np.floating) and value.itemsize < _DOUBLE:
+    if isinstance(value, np.float16 | np.float32):
         # Its own digits: as a float64, 9.99 in float32 is 9.989999771.
         value = float(str(value))
     if isinstance(value, float | Decimal | np.floating) and math.isfinite(value):

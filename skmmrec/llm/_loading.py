@@ -181,7 +181,8 @@ def _load(
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(_explain(model, source, error)) from error
-    _prepare_tokenizer(tokenizer, network.get_input_embeddings().weight.shape[0])
+    embeddings: Any = network.get_input_embeddings()
+    _prepare_tokenizer(tokenizer, embeddings.weight.shape[0])
     _leave_tokens_alone(network)
     return Loaded(network.eval().requires_grad_(False).to(device), tokenizer)
 
