@@ -192,8 +192,9 @@ def _plain(value: Any) -> str | None:
         # Its own digits: as a float64, 9.99 in float32 is 9.989999771.
         value = float(str(value))
     if isinstance(value, float | Decimal | np.floating) and math.isfinite(value):
-        is_whole = abs(value) < _WHOLE and value == int(value)
-        return str(int(value)) if is_whole else f"{value:.10g}"
+        number: Any = value
+        is_whole = abs(number) < _WHOLE and number == int(number)
+        return str(int(number)) if is_whole else f"{number:.10g}"
     return None
 
 

@@ -57,7 +57,8 @@ class UserProfiler(WritesTexts, BaseEstimator):
 
     Profiles and prompts contain no user ids and do not list the liked items. A tag or
     word is included only if several liked items share it, and titles only with
-    `show_history`. So a user who likes a single item has no profile.
+    `show_history`. So a user who likes a single item has no profile. Words stand
+    between spaces: of texts in Chinese, Japanese or Thai, profiles have the tags alone.
 
     Parameters
     ----------
