@@ -208,7 +208,14 @@ def _contrast(hidden: Tensor, pairs: NDArray) -> Tensor:
 def _config(lora: Any) -> Any:
     from peft import LoraConfig
 
-    return LoraConfig(**{**DEFAULTS, **lora}) if isinstance(lora, Mapping) else lora
+    if isinstance(lora, LoraConfig):
+        return lora
+    if not isinstance(lora, Mapping):
+        raise TypeError(
+            "lora must be None, a mapping or a peft.LoraConfig, got "
+            f"{type(lora).__name__}"
+        )
+    return LoraConfig(**{**DEFAULTS, **lora})
 
 
 def settings_of(config: Any) -> dict[str, Any]:

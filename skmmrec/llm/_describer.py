@@ -22,7 +22,7 @@ from skmmrec.llm._fields import (
     Row,
     as_lines,
     as_sentences,
-    label_of,
+    labels_of,
     read_rows,
     tag_rows,
 )
@@ -31,7 +31,7 @@ from skmmrec.llm._reading import read_text
 from skmmrec.llm._safety import fence, shorten
 from skmmrec.llm._services import Llm
 from skmmrec.llm._writing import Task, WritesTexts, write_texts
-from skmmrec.runtime import fill_template
+from skmmrec.runtime import fill_template, restored_on_error
 
 DESCRIPTION = "description"
 _NAME = "ItemDescriber"
@@ -50,7 +50,8 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         The model that writes: the name or path of a local model, a configured
         `LanguageModel`, or a function that maps a list of prompts to as many texts,
         which may call a service. Clones share a plain function and copy any other
-        callable. None: the template.
+        callable, whose texts they share if it has an ``identity``, as with `cache`.
+        None: the template.
     taggers : mapping of str to callable, or None, default=None
         Maps columns of media to functions from the column to tags. A function returns a
         DataFrame of scores from 0 to 1 with a column for each tag, of which up to five
@@ -168,7 +169,8 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         self._validate_params()
         self._read_prompt()
         self._as_writer()
-        _as_frame(self, X, reset=True)
+        with restored_on_error(self):
+            _as_frame(self, X, reset=True)
         return self
 
     def transform(self, X: RawColumn) -> Any:
@@ -249,7 +251,8 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         return rows, [text and shorten(text, self.max_length) for text in made]
 
     def _fill_template(self, names: pd.Index, rows: list[Row]) -> list[str | None]:
-        words = {name: [row.get(label_of(name)) for row in rows] for name in names}
+        labels = labels_of(names, names).items()
+        words = {name: [row.get(label) for row in rows] for name, label in labels}
         return fill_template(str(self.template), pd.DataFrame(words), _NAME)
 
     def _task(self, prompt: Prompt, row: Row, template: str | None) -> Task:

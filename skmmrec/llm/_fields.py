@@ -6,6 +6,7 @@ import datetime
 import math
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ _N_LABEL = 40
 _N_SENTENCE = 8
 # The most tags of a column per item, to keep prompts short. Not tuned.
 _N_TAGS = 5
+# Floats below hold every whole number; ISBN and EAN are among them.
+_WHOLE = 2**53
 # The least score of a tag. If scores sum to 1, at most ten tags reach it. Not tuned.
 _TAG_SCORE = 0.1
 
@@ -41,8 +44,8 @@ def read_rows(table: pd.DataFrame, max_length: int) -> list[Row]:
     and so are fields that are missing or empty of meaning, such as ``"N/A"``.
     """
     names = [name for name in table.columns if name not in (USER, ITEM, TIME)]
-    labels = [label_of(name) for name in names]
-    columns = [table[name].tolist() for name in names]
+    labels = list(labels_of(table.columns, names).values())
+    columns = [_values(table[name]) for name in names]
     rows = zip(*columns, strict=True) if names else ((),) * len(table)
     return [_row(labels, values, max_length) for values in rows]
 
@@ -105,6 +108,31 @@ def label_of(name: Any) -> str:
     return clean(str(name).replace("_", " "), _N_LABEL) or "field"
 
 
+def labels_of(names: Iterable[Any], of: Iterable[Any]) -> dict[Any, str]:
+    """Return different labels for the columns `of` a table with these names.
+
+    Names may differ only in what a label leaves out, such as their end or an
+    underscore; the second of such a kind is numbered.
+
+    Examples
+    --------
+    >>> from skmmrec.llm._fields import labels_of
+    >>> labels_of(["a_b", "a b", "c"], ["a b", "c"])
+    {'a b': 'a b 2', 'c': 'c'}
+    """
+    labels: dict[Any, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        bare = label = label_of(name)
+        for number in count(2):
+            if label not in taken:
+                break
+            label = f"{bare} {number}"
+        taken.add(label)
+        labels[name] = label
+    return {name: labels[name] for name in of}
+
+
 def words_of(value: Any, max_length: int) -> str | None:
     """Return a field's value as text, or None if it is empty of meaning.
 
@@ -160,9 +188,22 @@ def _plain(value: Any) -> str | None:
         return value.strftime("%Y-%m-%d")
     if isinstance(value, int | np.integer):
         return str(value)
+    if isinstance(value, np.float16 | np.float32):
+        # Its own digits: as a float64, 9.99 in float32 is 9.989999771.
+        value = float(str(value))
     if isinstance(value, float | Decimal | np.floating) and math.isfinite(value):
-        return f"{value:.10g}"
+        number: Any = value
+        is_whole = abs(number) < _WHOLE and number == int(number)
+        return str(int(number)) if is_whole else f"{number:.10g}"
     return None
+
+
+def _values(column: pd.Series) -> list[Any]:
+    """Return the values of a column; floats of few digits as they are, not widened."""
+    kind = getattr(column.dtype, "numpy_dtype", column.dtype)
+    if kind in (np.float16, np.float32):
+        return list(column.to_numpy(dtype=kind, na_value=np.nan))
+    return column.tolist()
 
 
 def _likely_tags(tags: Any) -> Iterable[list[str]]:

@@ -14,7 +14,7 @@ _DESCRIBED: dict[Hashable, tuple[str, int]] = {}
 
 
 def describe(model: str | os.PathLike, device: Any, precision: str) -> tuple[str, int]:
-    """Return the hash of a language model in hexadecimal digits, and its width.
+    """Return the hash of a model in hexadecimal digits, and the width of its output.
 
     The model is loaded for this only once in a process, unless its files change.
     Parameters and errors are those of `load_reader`.
@@ -23,8 +23,7 @@ def describe(model: str | os.PathLike, device: Any, precision: str) -> tuple[str
     name = str(model) if source is None else file_fingerprint(source)
     if (name, precision) not in _DESCRIBED:
         loaded = load_reader(model, device, precision)
-        width = loaded.network.get_input_embeddings().weight.shape[1]
-        _DESCRIBED[name, precision] = loaded.identity.hex(), width
+        _DESCRIBED[name, precision] = loaded.identity.hex(), _width(loaded.network)
     return _DESCRIBED[name, precision]
 
 
@@ -48,3 +47,15 @@ def load_reader(
             "weights, configuration or tokenizer differ"
         )
     return loaded
+
+
+def _width(network: Any) -> int:
+    """Return the width of hidden states, which that of embeddings may differ from.
+
+    ALBERT and OPT-350m map one to the other, and name the widths each in its way.
+    """
+    import torch
+
+    with torch.inference_mode():
+        token = network.get_input_embeddings().weight[:1].unsqueeze(0)
+        return network(inputs_embeds=token).last_hidden_state.shape[-1]

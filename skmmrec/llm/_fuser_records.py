@@ -106,8 +106,19 @@ def _is_text(value: Any) -> bool:
 
 def _lora_settings(lora: Any) -> dict[str, Any] | None:
     if lora is None or isinstance(lora, Mapping):
-        return None if lora is None else dict(lora)
+        return None if lora is None else _as_json(lora)
     # peft, which adapters need, is an extra.
     from skmmrec.llm._adapters import settings_of
 
     return settings_of(lora)
+
+
+def _as_json(value: Any) -> Any:
+    """Return settings in terms of JSON, which has no sets and no numbers of NumPy."""
+    if isinstance(value, Mapping):
+        return {name: _as_json(inner) for name, inner in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(_as_json, value))
+    if isinstance(value, list | tuple):
+        return [_as_json(inner) for inner in value]
+    return plain(value)

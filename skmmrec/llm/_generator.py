@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-import skmmrec
 from skmmrec._sklearn import BaseEstimator
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._answers import PROMPTS, Answering, Answers
+from skmmrec.llm._chat import pad_left
 from skmmrec.llm._loading import PACKAGED, Loaded, load_language_model
 from skmmrec.runtime import (
     BatchLimit,
@@ -23,6 +23,9 @@ from skmmrec.runtime import (
     resolve_device,
 )
 
+NOT_FINITE = "the model's scores are not numbers; try precision='fp32'"
+# Part of the keys in the cache. Raise it when a change of the code changes texts.
+_VERSION = 1
 # The keys and values of a batch may take a quarter of free memory. Not tuned.
 _SHARE = 4
 # SmolLM2-135M keeps 46 kB per token in float32: of 32 prompts of 600 tokens, 0.9 GB.
@@ -43,8 +46,9 @@ class LanguageModel(BaseEstimator):
 
     A prompt gives the same text whatever else is in its batch, up to rounding: in half
     precision two tokens may be so close that the batch decides between them, in float32
-    they hardly ever are. Each distinct prompt is answered once. The texts are kept and
-    shared by clones, and errors lose none of them.
+    they hardly ever are. So what a model's files say of sampling and of penalties is
+    left out. Each distinct prompt is answered once. The texts are kept and shared by
+    clones, and errors lose none of them.
 
     Parameters
     ----------
@@ -54,7 +58,8 @@ class LanguageModel(BaseEstimator):
         `load_language_model`.
     system : str or None, default=None
         The system message before each prompt; None for that of the chat template. If
-        the model has no chat template, it is put before the prompt.
+        the model has no chat template, or one without system messages, it is put at the
+        start of the prompt.
     max_new_tokens : int, default=96
         Tokens after which a text is cut off.
     device : str or torch.device, default="auto"
@@ -140,7 +145,8 @@ class LanguageModel(BaseEstimator):
         ------
         ValueError
             If the model cannot be loaded, or a prompt and its text do not fit into the
-            model's context; nothing is generated then.
+            model's context; nothing is generated then. Or if its scores are not
+            numbers, as half precision may make them.
         TypeError
             If `prompts` is not a sequence of texts.
         """
@@ -198,9 +204,9 @@ class LanguageModel(BaseEstimator):
     def _answers(self) -> Answers:
         if self._memory is None:
             self._memory = {}
-        settings = f"{self.system!r}|{self.max_new_tokens}"
-        version = skmmrec.__version__.partition(".")[0]
-        identity = self._load().identity + digest(f"{settings}|{version}".encode())
+        loaded = self._load()
+        settings = (_VERSION, self.system, self.max_new_tokens, loaded.ends)
+        identity = loaded.identity + digest(repr(settings).encode())
         return Answers(PROMPTS, identity, self._memory, self.cache)
 
     def _generate_all(self, prompts: list[str]) -> Iterator[dict[str, str]]:
@@ -239,15 +245,15 @@ class LanguageModel(BaseEstimator):
         return len(tokens.ids) + self.max_new_tokens
 
     def _fits(self, tokens: _Tokens, loaded: Loaded) -> bool:
-        context = _context(loaded.network)
-        return context is None or self._n_positions(tokens) <= context
+        known = loaded.context
+        return known is None or self._n_positions(tokens) <= known
 
     def _check_lengths(self, tokens: list[_Tokens], loaded: Loaded) -> None:
         for position, each in enumerate(tokens):
             if not self._fits(each, loaded):
                 raise ValueError(
                     f"a prompt of {len(each.ids)} tokens and max_new_tokens="
-                    f"{self.max_new_tokens} exceed the {_context(loaded.network)} "
+                    f"{self.max_new_tokens} exceed the {loaded.context} "
                     f"tokens that model={str(self.model)!r} can read (distinct prompt "
                     f"{position}: {each.prompt[:60]!r}...)"
                 )
@@ -261,30 +267,26 @@ class LanguageModel(BaseEstimator):
     def _write(self, batch: list[_Tokens], loaded: Loaded) -> np.ndarray:
         """Generate for one batch; return an array, which can be concatenated."""
         import torch
-        from transformers import GenerationConfig
 
-        network, tokenizer = loaded.network, loaded.tokenizer
-        ends = _ends(loaded)
-        config = GenerationConfig(
-            max_new_tokens=self.max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=ends,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        with loaded.lock:
-            inputs = tokenizer.pad(
-                {"input_ids": [t.ids for t in batch]}, return_tensors="pt"
-            )
+        ids, mask = pad_left([t.ids for t in batch], loaded.fill, loaded.device)
+        finite = _Finite()
         with torch.inference_mode():
-            output = network.generate(
-                **inputs.to(network.device), generation_config=config
+            output = loaded.network.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                eos_token_id=loaded.ends or None,
+                pad_token_id=loaded.fill,
+                logits_processor=[finite],
             )
-        written = output[:, inputs["input_ids"].shape[1] :].tolist()
-        kept = [_until(ids, ends) for ids in written]
-        self._count(len(kept), sum(map(len, kept)))
+        finite.check()
+        written = output[:, ids.shape[1] :].tolist()
+        kept = [_until(ids, loaded.ends) for ids in written]
         with loaded.lock:
-            texts = tokenizer.batch_decode(kept, skip_special_tokens=True)
+            self._count(len(kept), sum(map(len, kept)))
+            texts = loaded.tokenizer.batch_decode(kept, skip_special_tokens=True)
         return np.array([text.strip() for text in texts], dtype=object)
 
     def _count(self, n_prompts: int, n_tokens: int) -> None:
@@ -322,27 +324,35 @@ def check_prompts(prompts: Any) -> list[str]:
     return texts
 
 
-def _ends(loaded: Loaded) -> list[int]:
-    """Return the tokens that end a text: all special ones."""
-    named = loaded.network.generation_config.eos_token_id
-    more = [named] if isinstance(named, int) else named or []
-    return sorted({*loaded.tokenizer.all_special_ids, *more})
-
-
 def _until(ids: list[int], ends: list[int]) -> list[int]:
     first = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     return ids[:first]
 
 
-def _context(network: Any) -> int | None:
-    """Return the length of the model's context in tokens, if it is known."""
-    return getattr(network.config, "max_position_embeddings", None)
+class _Finite:
+    """See whether the scores of all words are numbers, without a wait for the device.
+
+    Of scores that are not, the first word would be taken, again and again.
+    """
+
+    def __init__(self) -> None:
+        self._broken: Any = False
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Look at the scores of a step, and return them."""
+        self._broken = scores.isnan().any() | self._broken
+        return scores
+
+    def check(self) -> None:
+        """Raise ValueError if a score was not a number."""
+        if self._broken:
+            raise ValueError(NOT_FINITE)
 
 
 def _bytes_per_token(network: Any) -> float:
     """Return the bytes of the keys and values that a model keeps for a token."""
     config = network.config.get_text_config()
-    n_heads = config.num_attention_heads
+    n_heads = getattr(config, "num_attention_heads", None) or 1  # Mamba has none
     n_pairs = getattr(config, "num_key_value_heads", None) or n_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // n_heads
     n_values = 2 * config.num_hidden_layers * n_pairs * width

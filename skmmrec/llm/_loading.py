@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skmmrec.llm._chat import chat_tokens, plain_tokens, turn_ends, without_special
 from skmmrec.runtime import (
     ForkSafeLock,
     cached_property,
@@ -40,9 +41,10 @@ class Loaded:
     Parameters
     ----------
     network : PreTrainedModel
-        In evaluation mode, without gradients.
+        In evaluation mode, without gradients. Its settings of generation name tokens
+        and nothing else: no sampling, no penalty.
     tokenizer : PreTrainedTokenizerBase
-        Pads on the left, and has a token to pad with.
+        Pads on the left. It has a token to pad with if it has any special token.
     """
 
     network: Any
@@ -64,6 +66,26 @@ class Loaded:
         """Where the network lies."""
         return self.network.device
 
+    @cached_property
+    def ends(self) -> list[int]:
+        """The tokens that end what the model says."""
+        config = getattr(self.network, "generation_config", None)
+        with self.lock:
+            return turn_ends(self.tokenizer, getattr(config, "eos_token_id", None))
+
+    @property
+    def fill(self) -> int:
+        """A token to pad with, which the mask hides."""
+        known = self.tokenizer.pad_token_id
+        return 0 if known is None else known
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that the network reads, if that is known."""
+        config = self.network.config.get_text_config()
+        known = getattr(config, "max_position_embeddings", None)
+        return known if known and known > 0 else None  # XLNet says -1 for no limit
+
     def tokenize(
         self, prompt: str, system: str | None = None, *, end: str = ""
     ) -> list[int]:
@@ -78,19 +100,12 @@ class Loaded:
         end : str, default=""
             Put after the prompt if the model has no chat template.
         """
-        for token in self.tokenizer.all_special_tokens:
-            prompt = prompt.replace(token, " ")
         with self.lock:
-            if not self.tokenizer.chat_template:
-                text = prompt if system is None else f"{system}\n\n{prompt}"
-                return self.tokenizer(f"{text}{end}")["input_ids"]
-            said = [] if system is None else [{"role": "system", "content": system}]
-            text = self.tokenizer.apply_chat_template(
-                [*said, {"role": "user", "content": prompt}],
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            prompt = without_special(prompt, self.tokenizer)
+            if self.tokenizer.chat_template:
+                return chat_tokens(self.tokenizer, prompt, system)
+            text = prompt if system is None else f"{system}\n\n{prompt}"
+            return plain_tokens(self.tokenizer, f"{text}{end}")
 
 
 def load_language_model(
@@ -166,7 +181,9 @@ def _load(
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(_explain(model, source, error)) from error
-    _prepare_tokenizer(tokenizer)
+    embeddings: Any = network.get_input_embeddings()
+    _prepare_tokenizer(tokenizer, embeddings.weight.shape[0])
+    _leave_tokens_alone(network)
     return Loaded(network.eval().requires_grad_(False).to(device), tokenizer)
 
 
@@ -202,13 +219,30 @@ def _explain(model: Any, source: Path | None, error: Exception) -> str:
     return f"The language model model={str(model)!r} {reason}: {error}"
 
 
-def _prepare_tokenizer(tokenizer: Any) -> None:
-    """Pad on the left, so that new tokens directly follow each prompt."""
+def _prepare_tokenizer(tokenizer: Any, n_rows: int) -> None:
+    """Pad on the left, so that new tokens directly follow each prompt.
+
+    What pads is a special token for which the network has one of its `n_rows`
+    embeddings. A plain token would be cut out of every prompt from then on.
+    """
     tokenizer.padding_side = "left"
     tokenizer.truncation_side = "left"
-    if tokenizer.pad_token is None:
-        spare = tokenizer.eos_token or tokenizer.unk_token
-        tokenizer.pad_token = spare or tokenizer.convert_ids_to_tokens(0)
+    known = tokenizer.pad_token_id
+    if known is None or known >= n_rows:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+
+
+def _leave_tokens_alone(network: Any) -> None:
+    """Drop what a model's files say of sampling and penalties, but not its tokens.
+
+    Penalties would see the padding, and so let a text depend on its batch.
+    """
+    from transformers import GenerationConfig
+
+    config = getattr(network, "generation_config", None)
+    if config is not None:
+        named = {k: v for k, v in config.to_dict().items() if k.endswith("_token_id")}
+        network.generation_config = GenerationConfig(**named)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import numpy as np
 
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._answers import PAIRS, Answers, Pair
-from skmmrec.llm._identities import identity_for
+from skmmrec.llm._generator import NOT_FINITE
+from skmmrec.llm._identities import identity_for, identity_of
 from skmmrec.llm._loading import dtype_of
 from skmmrec.runtime import (
     ForkSafeLock,
@@ -67,9 +68,12 @@ class CrossEncoderModel:
     def _score(self, pairs: list[Pair]) -> np.ndarray:
         inputs: list[Any] = [list(pair) for pair in pairs]
         with self._lock:  # a tokenizer serves one thread at a time
-            return self._network.predict(
+            scores = self._network.predict(
                 inputs, batch_size=len(pairs), show_progress_bar=False
             )
+        if np.isnan(scores).any():
+            raise ValueError(NOT_FINITE)
+        return scores
 
 
 class PairScores:
@@ -97,6 +101,11 @@ class PairScores:
         self._cache = cache
         self._memory: dict[bytes, float] = {}
         identity_for(score, cache)
+
+    def share(self, other: PairScores) -> None:
+        """Share the scores of another one, if keys tell whose they are."""
+        if identity_of(self._score) is not None:
+            self._memory = other._memory
 
     def collect(
         self,

@@ -37,6 +37,7 @@ from skmmrec.llm._safety import fence, shorten
 from skmmrec.llm._services import Llm
 from skmmrec.llm._terms import Tastes
 from skmmrec.llm._writing import Task, WritesTexts, write_texts
+from skmmrec.runtime import restored_on_error
 
 PROFILE = "profile"
 _LIKED = "liked"
@@ -56,7 +57,8 @@ class UserProfiler(WritesTexts, BaseEstimator):
 
     Profiles and prompts contain no user ids and do not list the liked items. A tag or
     word is included only if several liked items share it, and titles only with
-    `show_history`. So a user who likes a single item has no profile.
+    `show_history`. So a user who likes a single item has no profile. Words stand
+    between spaces: of texts in Chinese, Japanese or Thai, profiles have the tags alone.
 
     Parameters
     ----------
@@ -194,6 +196,12 @@ class UserProfiler(WritesTexts, BaseEstimator):
         """
         self._validate_params()
         self._read_prompt()
+        self._as_writer()  # it keeps finished texts where the fit fails
+        with restored_on_error(self):
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Table, y: Numbers | None) -> None:
         catalog = self.items
         if not isinstance(catalog, ItemCatalog):
             catalog = ItemCatalog(catalog, key=self.key)
@@ -202,9 +210,9 @@ class UserProfiler(WritesTexts, BaseEstimator):
         self._tastes = Tastes(table, self.n_words, self.min_count)
         self._titles = _titles(catalog.items)
         self.profiles_ = self.write(X, y)
+        vars(self).pop("user_catalog_", None)  # of an earlier fit with an encoder
         if self.encoder is not None:
             self.user_catalog_ = self.make_catalog(self.profiles_)
-        return self
 
     def write(self, X: Table, y: Numbers | None = None) -> pd.DataFrame:
         """Write the profiles of the users in a table, who may be new.

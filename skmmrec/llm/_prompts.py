@@ -73,9 +73,12 @@ def _read(prompt: str | os.PathLike | None, default: str) -> tuple[str, str]:
         file = files("skmmrec.llm") / "prompts" / f"{default}.txt"
         return f"{default}.txt", file.read_text(encoding="utf-8").strip()
     path = Path(prompt).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"prompt={os.fspath(prompt)!r} is not a file")
+    if not os.path.isfile(path):  # which is False, too, for what no file can be called
+        raise FileNotFoundError(
+            f"prompt={os.fspath(prompt)!r:.200} is not a file: save the prompt as a "
+            "text file, and give its path"
+        )
     try:
-        return str(path), path.read_text(encoding="utf-8").strip()
+        return str(path), path.read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise ValueError(f"prompt file {path} is not UTF-8 text: {error}") from error

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from skmmrec.interactions import ITEM, USER, check_ids, plain, ranks_in
+from skmmrec.llm._reading import without_thoughts
 
 # Characters of an answer that are read: more than 1,000 numbers in brackets.
 _LONGEST = 10_000
 # The least places that make an echo: a random order of five counts up from 1 in one of
 # 5! = 120 cases.
 _ECHO = 5
-_BRACKETS = re.compile(r"\[([0-9][0-9\s,;]*)\]")
+_MARKS = re.compile(r"[*`\"'_]")
+_OTHER_BRACKETS = str.maketrans("\u3010\u3011", "[]")
+_BRACKET = r"\[\s*[0-9][0-9\s,;]*\]"
+# Between two of a ranking stands " > ", or the number of a line.
+_RUN = re.compile(rf"{_BRACKET}(?:[^\w\[\]]*(?:[0-9]+[.)]\s*)?{_BRACKET})*")
+_BRACKETS = re.compile(_BRACKET)
 _BARE = re.compile(r"[0-9\s,;>.]+")
+_LINE = re.compile(
+    r"(?:^|:)[ \t]*([0-9]+(?:[ \t]*[>,;][ \t]*[0-9]+)+)[ \t.]*$", re.MULTILINE
+)
 _NUMBER = re.compile(r"(?<![0-9])[0-9]{1,6}(?![0-9])")
 
 
 def parse_ranking(answer: str, n: int) -> list[int]:
     """Return the places that an answer names, in its order, each once.
 
-    Numbers count if they are in brackets, or if the answer consists of numbers alone;
-    those in running text do not. Five or more numbers that just count up from 1 repeat
-    the list that was shown, so they are not an answer.
+    Numbers count if they are in brackets, or if a line or the answer consists of
+    numbers alone; those in running text do not. The longest row of numbers counts
+    first, as a model may talk about candidates before it ranks them. Five or more
+    numbers that just count up from 1 repeat the list that was shown, so they are not an
+    answer.
 
     Candidates are numbered from 1 to `n`. Returns distinct numbers from 0 to n - 1,
     perhaps none.
@@ -35,16 +48,36 @@ def parse_ranking(answer: str, n: int) -> list[int]:
     >>> from skmmrec.llm._rankings import parse_ranking
     >>> parse_ranking("Sure! [3] > [1] > [3] > [99]", 4)
     [2, 0]
+    >>> parse_ranking("[1] has a dog, [2] has none. So: [2] > [1]", 4)
+    [1, 0]
     >>> parse_ranking("The 2 best of the 4 are dogs.", 4)
     []
     """
-    seen = answer[:_LONGEST]
-    bracketed = " ".join(_BRACKETS.findall(seen))
-    numbers = bracketed or (seen if _BARE.fullmatch(seen) else "")
-    named = (int(number) - 1 for number in _NUMBER.findall(numbers))
-    places = list(dict.fromkeys(place for place in named if 0 <= place < n))
-    is_echo = len(places) >= _ECHO and places == list(range(len(places)))
+    said = unicodedata.normalize("NFKC", without_thoughts(answer)[:_LONGEST])
+    said = _MARKS.sub("", said.translate(_OTHER_BRACKETS))
+    rows = [_places(row, n) for row in _rows(said)]
+    best: list[int] = []
+    for row in rows:
+        if len(row) > len(best) or {*row} == {*best}:  # the last of several drafts
+            best = row
+    places = list(dict.fromkeys([*best, *chain.from_iterable(rows)]))
+    is_echo = any(
+        len(seen) >= _ECHO and seen == list(range(len(seen))) for seen in (best, places)
+    )
     return [] if is_echo else places
+
+
+def _rows(said: str) -> list[str]:
+    """Return the parts of an answer that are rows of numbers."""
+    if _BRACKETS.search(said):
+        return [" ".join(_BRACKETS.findall(run[0])) for run in _RUN.finditer(said)]
+    return [said] if _BARE.fullmatch(said) else _LINE.findall(said)
+
+
+def _places(row: str, n: int) -> list[int]:
+    """Return the distinct places that the numbers of a row name."""
+    named = (int(number) - 1 for number in _NUMBER.findall(row))
+    return list(dict.fromkeys(place for place in named if 0 <= place < n))
 
 
 def by_score(scores: Sequence[float]) -> list[int]:

@@ -13,11 +13,17 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec._sklearn import BaseEstimator
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.interactions import ITEM, USER, check_count, check_ids
-from skmmrec.llm._candidates import Query, check_texts, liked_items
+from skmmrec.interactions import ITEM, USER, check_count, id_table
+from skmmrec.llm._candidates import (
+    Query,
+    liked_table,
+    refuse_strangers,
+    texts_by_id,
+)
 from skmmrec.llm._generator import LanguageModel
+from skmmrec.llm._identities import identity_for
 from skmmrec.llm._instructions import without_instructions
-from skmmrec.llm._likelihood import TasteLikelihood, loaded_for_likelihood
+from skmmrec.llm._likelihood import TasteLikelihood, model_for_likelihood
 from skmmrec.llm._pair_scores import PairScores, load_cross_encoder
 from skmmrec.llm._prompts import Prompt, read_prompt
 from skmmrec.llm._rankings import (
@@ -30,7 +36,7 @@ from skmmrec.llm._rankings import (
 )
 from skmmrec.llm._services import CalledModel
 from skmmrec.llm._tastes import liked_texts, liked_words
-from skmmrec.llm._writing import Held, WritesTexts
+from skmmrec.llm._writing import Held, WritesTexts, answer_to
 from skmmrec.runtime import is_missing
 
 # Tokens of an answer per candidate: " > [12]" takes about five, where digits are tokens
@@ -95,8 +101,9 @@ class LLMReranker(WritesTexts, BaseEstimator):
         identified by its name, so give it an ``identity`` when you change it. Other
         functions cannot be cached.
     on_error : {"raise", "keep"}, default="raise"
-        Whether an error of the model is raised, or lists without an answer keep their
-        order, with one warning. Finished answers are kept in either case.
+        Whether an error of the model, or in loading it, is raised, or lists without an
+        answer keep their order, with one warning. Finished answers are kept in either
+        case.
     random_state : int, default=0
         Seed of the order in which candidates are shown, which hides their old places.
     verbose : bool, default=False
@@ -220,7 +227,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
 
         Parameters
         ----------
-        recommendations : DataFrame
+        recommendations : DataFrame of pandas, polars or Arrow
             As returned by `recommend`: user_id, item_id, score and, optionally, rank.
             Without rank, a user's rows must be sorted, best first.
         items : Series of str
@@ -244,18 +251,28 @@ class LLMReranker(WritesTexts, BaseEstimator):
         ------
         ValueError
             If a column is missing, a user has an item twice, an index contains an id
-            twice, the prompt file lacks a placeholder, or a function does not return
-            one answer for each question.
+            twice, ids are numbers in one table and texts in another, `items` has none
+            of the recommended items, the prompt file lacks a placeholder, a function
+            does not return one answer for each question, or a local model cannot read
+            a prompt or gives scores that are not numbers.
+        TypeError
+            If `items` or `profiles` is not a Series, or another table not a DataFrame.
         """
         self._validate_params()
         if k is not None:
             check_count(k)
         prompt = self._read_prompt()
-        lists = read_lists(recommendations)
-        ids = check_ids(recommendations[ITEM], ITEM)
-        liked: Any = [] if history is None else liked_items(history)
-        texts = self._texts(items, {*ids, *liked})
-        tastes = self._tastes(list(lists), texts, profiles, history)
+        table = id_table(recommendations, "recommendations")
+        lists = read_lists(table)
+        users, ids = table[USER].to_numpy(), table[ITEM].to_numpy()
+        likes = None if history is None else liked_table(history, users, ids)
+        liked: Any = [] if likes is None else likes[ITEM]
+        said = texts_by_id(items, "items", [*ids, *liked], ITEM)
+        refuse_strangers(items, said, ids)
+        texts = self._texts(said)
+        if profiles is not None:
+            profiles = texts_by_id(profiles, "profiles", users, USER)
+        tastes = self._tastes(list(lists), texts, profiles, likes)
         queries = {
             user: query
             for user, rows in lists.items()
@@ -267,14 +284,12 @@ class LLMReranker(WritesTexts, BaseEstimator):
             for (user, query), order in zip(queries.items(), orders, strict=True)
         }
         return write_lists(
-            recommendations,
+            table,
             [moved.get(user, rows)[:k] for user, rows in lists.items()],
         )
 
-    def _texts(self, items: pd.Series, used: set) -> pd.Series:
-        """Clean the texts of the items that are used."""
-        check_texts(items, "items")
-        items = items[items.index.isin(list(used))]
+    def _texts(self, items: pd.Series) -> pd.Series:
+        """Clean the texts of items."""
         said = [
             "" if is_missing(text) else without_instructions(str(text), self.max_length)
             for text in items
@@ -293,12 +308,10 @@ class LLMReranker(WritesTexts, BaseEstimator):
         told: dict[Any, str] = {}
         shown: dict[Any, list[str]] = {}
         if history is not None:
-            rows = history[history[USER].isin(users)]
-            told |= liked_words(rows, texts, self.n_words)
+            told |= liked_words(history, texts, self.n_words)
             if self.show_history:
-                shown = liked_texts(rows, texts, self.n_history)
+                shown = liked_texts(history, texts, self.n_history)
         if profiles is not None:
-            check_texts(profiles, "profiles")
             known = profiles[profiles.index.isin(users)].items()
             told |= {user: str(text) for user, text in known if not is_missing(text)}
         lines = {u: [without_instructions(t, _MAX_TASTE)] for u, t in told.items()}
@@ -340,7 +353,10 @@ class LLMReranker(WritesTexts, BaseEstimator):
         writer: Any = self._as_writer()
         self._collect(lambda: writer.collect(prompts, answers))
         orders = [
-            [order[n] for n in parse_ranking(answers.get(asked, ""), len(order))]
+            [
+                order[n]
+                for n in parse_ranking(answer_to(asked, answers) or "", len(order))
+            ]
             for asked, order in zip(prompts, shown, strict=True)
         ]
         return orders, list(prompts)
@@ -356,8 +372,13 @@ class LLMReranker(WritesTexts, BaseEstimator):
         pairs = [[(query.taste, text) for text in query.texts] for query in queries]
         found: dict[tuple[str, str], float] = {}
         flat = [pair for part in pairs for pair in part]
-        scorer = self._pair_scores(prompt)
-        self._collect(lambda: scorer.collect(flat, found, "LLMReranker", self.verbose))
+        self._check_scorer()
+
+        def collect() -> None:
+            scorer = self._pair_scores(prompt)
+            scorer.collect(flat, found, "LLMReranker", self.verbose)
+
+        self._collect(collect)
         orders = [
             by_score([found[pair] for pair in part]) if found.keys() >= {*part} else []
             for part in pairs
@@ -393,6 +414,13 @@ class LLMReranker(WritesTexts, BaseEstimator):
             )
         return super()._new_writer()
 
+    def _check_scorer(self) -> None:
+        """Raise for what cannot score, which is no error of a model."""
+        if self.method == "likelihood":
+            model_for_likelihood(self._as_writer())
+        elif callable(self.llm):
+            identity_for(self.llm, self.cache)
+
     def _pair_scores(self, prompt: Prompt) -> PairScores:
         """Return the scorer with all its scores, held like a writer."""
         parameters, make = self._scoring(prompt)
@@ -404,7 +432,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
     def _scoring(self, prompt: Prompt) -> tuple[tuple, Callable[[], Any]]:
         """Return all that scores depend on, and a function that makes the scorer."""
         if self.method == "likelihood":
-            loaded = loaded_for_likelihood(self._as_writer())
+            loaded = model_for_likelihood(self._as_writer())._load()
             return (loaded, prompt.text), lambda: TasteLikelihood(loaded, prompt)
         if isinstance(self.llm, str | os.PathLike):
             parameters = (self.llm, str(self.device), self.precision)

@@ -39,8 +39,9 @@ _LINE_START = re.compile(r"^[^\S\n]*(?:[#>]+|[-+•]|\d+[.)])\s+", re.M)
 _HEADING = re.compile(r"#{2,}")
 _LOOSE = re.compile(r" ([.,;!?])(?=\s|$)")
 _NO_INITIAL = r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)"  # J. R. and Mr. Smith
+_CLOSING = r"[\"')\u201d\u2019\u300d\u300f\u00bb]*"
 _SENTENCE_END = re.compile(
-    _NO_INITIAL + r"[.!?](?=[\"')\u201d\u2019]*(?:\s|$))|[!?](?=\s|$)|\u3002"
+    rf"(?:{_NO_INITIAL}[.!?]{_CLOSING}|[!?])(?=\s|$)|[\u3002\u0964]{_CLOSING}"
 )
 _REPLACED = str.maketrans({"<": " ", ">": " ", "{": "(", "}": ")"})
 
@@ -116,7 +117,9 @@ def shorten(text: str, max_length: int) -> str:
     """
     if len(text) <= max_length:
         return text
-    kept = text[: max(max_length - 1, 0)]
+    if max_length < 1:
+        return ""
+    kept = text[: max_length - 1]
     at_word, _, rest = kept.rpartition(" ")
     return f"{at_word if at_word and len(rest) < 40 else kept}…"
 

@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+import pandas as pd
+
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._answers import PROMPTS, Answers
 from skmmrec.llm._generator import LanguageModel
@@ -48,6 +51,11 @@ class CalledModel:
         self._cache = cache
         self._memory: dict[bytes, str] = {}
         identity_for(call, cache)
+
+    def share(self, other: CalledModel) -> None:
+        """Share the texts of another one, if keys tell whose they are."""
+        if identity_of(self._call) is not None:
+            self._memory = other._memory
 
     def collect(self, prompts: Sequence[str], into: dict[str, str]) -> None:
         """Collect answers by prompt; after an error, those that were finished.
@@ -97,9 +105,17 @@ def can_write(llm: Any, cache: EmbeddingCache | str | os.PathLike | None) -> boo
 
 
 def _pair(prompts: list[str], texts: Any) -> dict[str, str]:
-    if isinstance(texts, str) or not hasattr(texts, "__len__"):
+    if not _is_row(texts):
         raise ValueError(f"llm must return a list of texts, got {type(texts).__name__}")
     if len(texts) != len(prompts):
         raise ValueError(f"llm returned {len(texts)} texts for {len(prompts)} prompts")
     pairs = zip(prompts, texts, strict=True)
     return {prompt: text for prompt, text in pairs if isinstance(text, str)}
+
+
+def _is_row(texts: Any) -> bool:
+    """Tell whether these are texts in an order, and not one text, a dict or a table."""
+    if isinstance(texts, str | bytes):
+        return False
+    is_array = isinstance(texts, np.ndarray | pd.Series) and texts.ndim == 1
+    return is_array or isinstance(texts, Sequence)

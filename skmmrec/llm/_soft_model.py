@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from skmmrec.llm._loading import Loaded
 from skmmrec.llm._soft_items import Item
+from skmmrec.runtime import ContentError
 
 VECTORS, WORDS = "{modalities}", "{item}"
 # Bytes of a float32.
@@ -104,11 +105,10 @@ class SoftTokenModel:
         self.loaded = loaded
         self.network = loaded.network
         self.max_tokens = max_tokens
-        table = self.network.get_input_embeddings().weight
-        self.dim = table.shape[1]
+        self.dim = self.network.get_input_embeddings().weight.shape[1]
         self.soft_tokens = SoftTokens(
             [semi_orthogonal(n, w, self.dim, seed) for n, w in widths.items()],
-            float(table.float().norm(dim=1).median()),
+            _usual_length(self.network.get_input_embeddings()),
         ).to(loaded.device)
         self.soft_tokens.requires_grad_(False)
         parts = re.split(f"({re.escape(VECTORS)}|{re.escape(WORDS)})", template)
@@ -125,7 +125,10 @@ class SoftTokenModel:
     # -- reading ---------------------------------------------------------------------
 
     def prepare(self, item: Item) -> Reading:
-        """Insert an item into the prompt."""
+        """Insert an item into the prompt.
+
+        Raises ContentError if the model cannot read as many tokens.
+        """
         reading = Reading([*self._before])
         for part in self._parts:
             if part == VECTORS:
@@ -135,6 +138,12 @@ class SoftTokenModel:
             else:
                 reading.ids += part
         reading.ids += self._after
+        context = self.loaded.context
+        if context is not None and len(reading.ids) > context:
+            raise ContentError(
+                f"the prompt has {len(reading.ids)} tokens, but the model reads "
+                f"{context}; lower max_tokens"
+            )
         return reading
 
     def cost(self, content: Reading) -> float:
@@ -222,6 +231,19 @@ class SoftTokenModel:
         tokens = torch.stack([table[[0, 0]], table[[0, len(table) - 1]]])
         first = self._read(tokens)[:, 0].float()
         return not torch.allclose(first[0], first[1], rtol=1e-3, atol=1e-4)
+
+
+@torch.inference_mode()
+def _usual_length(embeddings: nn.Module) -> float:
+    """Return the median length of the tokens that the embeddings give.
+
+    Those of Gemma 3 multiply their table by a number.
+    """
+    table: Any = embeddings.weight
+    length, at = table.float().norm(dim=1).median(dim=0)
+    row = at.unsqueeze(0)
+    given, plain = (t.float().norm(dim=1) for t in (embeddings(row), table[row]))
+    return float(length * (given / plain if plain > 0 else 1))
 
 
 def _of_modality(

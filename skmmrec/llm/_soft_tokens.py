@@ -41,6 +41,7 @@ from skmmrec.runtime import (
     progress,
     resolve_device,
     resolve_precision,
+    restored_on_error,
 )
 
 if TYPE_CHECKING:
@@ -238,22 +239,8 @@ class SoftTokenFuser(BaseEstimator):
             column.
         """
         self._validate_params()
-        self.number_space_ = NumberSpace.fit(X)
-        X = self.number_space_.transform(X)
-        self.widths_ = X.widths
-        self.columns_ = choose_columns(words, self.columns)
-        self.template_ = read_prompt(self.prompt, "fuse", ("modalities", "item")).text
-        self.precision_ = resolve_precision(self.precision, resolve_device(self.device))
-        self.weights_: dict[str, NDArray[np.float32]] = {}
-        self.loss_curve_: list[float] = []
-        self._model = None
-        self.language_model_, self.embedding_dim_ = describe(
-            self.model, self.device, self.precision_
-        )
-        items = self._items(X, words)
-        if self.lora is not None:
-            self._train(items, likes)
-        self.scale_ = deviations(self._read(items)) if self.standardize else None
+        with restored_on_error(self):
+            self._fit(X, words, likes)
         return self
 
     def transform(self, X: Blocks, *, words: pd.DataFrame | None = None) -> Blocks:
@@ -298,6 +285,26 @@ class SoftTokenFuser(BaseEstimator):
     @property
     def _vectors(self) -> MutableMapping[bytes, NDArray]:
         return self.__dict__.setdefault("_memory", {})
+
+    def _fit(
+        self, X: Blocks, words: pd.DataFrame | None, likes: CoLikes | None
+    ) -> None:
+        self.number_space_ = NumberSpace.fit(X)
+        X = self.number_space_.transform(X)
+        self.widths_ = X.widths
+        self.columns_ = choose_columns(words, self.columns)
+        self.template_ = read_prompt(self.prompt, "fuse", ("modalities", "item")).text
+        self.precision_ = resolve_precision(self.precision, resolve_device(self.device))
+        self.weights_: dict[str, NDArray[np.float32]] = {}
+        self.loss_curve_: list[float] = []
+        self._model = None
+        self.language_model_, self.embedding_dim_ = describe(
+            self.model, self.device, self.precision_
+        )
+        items = self._items(X, words)
+        if self.lora is not None:
+            self._train(items, likes)
+        self.scale_ = deviations(self._read(items)) if self.standardize else None
 
     # -- the model -------------------------------------------------------------------
 

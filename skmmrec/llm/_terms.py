@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,10 +11,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from skmmrec.llm._fields import Row, is_list, label_of, words_of
+from skmmrec.llm._fields import Row, is_list, labels_of, words_of
+from skmmrec.llm._letters import find_words
 
 ABOUT = "often about"
-_WORD = re.compile(r"[^\W\d_]{3,}(?:['\u2019]\w+)?")
+_SUFFIX = r"(?:['\u2019]\w+)?"
+# Letters of a word that counts. Not tuned.
+_SHORTEST = 3
 # Characters of a value that are searched for words: some 300 words, which a plot rarely
 # exceeds. Not tuned.
 _LONGEST = 2000
@@ -81,7 +83,8 @@ class Tastes:
     """
 
     def __init__(self, table: pd.DataFrame, n_words: int, n_least: int) -> None:
-        columns = {label_of(name): table[name].tolist() for name in table.columns}
+        labels = labels_of(table.columns, table.columns).items()
+        columns = {label: table[name].tolist() for name, label in labels}
         lists = {label for label, values in columns.items() if _are_lists(values)}
         texts = [values for label, values in columns.items() if label not in lists]
         self._terms = [
@@ -144,5 +147,5 @@ def _tags(value: Any) -> list[str]:
 
 def _words(value: Any) -> list[str]:
     text = words_of(value, _LONGEST) if isinstance(value, str) else None
-    found = _WORD.findall((text or "").lower())
+    found = find_words((text or "").lower(), _SHORTEST, _SUFFIX)
     return [word for word in found if word not in ENGLISH_STOP_WORDS]

@@ -53,12 +53,18 @@ class Held(NamedTuple):
         """Return this if the parameters are the same, else make a new object.
 
         Texts, paths and integers are compared by equality, other objects by identity,
-        since equality may overlook a change in them.
+        since equality may overlook a change in them. A new object shares the answers of
+        the old one, if it can tell them from its own.
         """
         is_same = len(parameters) == len(self.parameters) and all(
             map(_are_same, parameters, self.parameters)
         )
-        return self if is_same else Held(make(), parameters)
+        if is_same:
+            return self
+        made = make()
+        if hasattr(made, "share") and type(made) is type(self.made):
+            made.share(self.made)
+        return Held(made, parameters)
 
 
 class WritesTexts:
@@ -157,8 +163,14 @@ def as_table(texts: Sequence[str | None], is_generated: Sequence[bool]) -> pd.Da
     )
 
 
+def answer_to(prompt: str | None, answers: dict[str, str]) -> str | None:
+    """Return the answer to a prompt, without the prompt that some models repeat."""
+    answer = None if prompt is None else answers.get(prompt)
+    return None if answer is None else answer.removeprefix(str(prompt))
+
+
 def _text(task: Task, answers: dict[str, str]) -> tuple[str | None, bool]:
-    answer = None if task.prompt is None else answers.get(task.prompt)
+    answer = answer_to(task.prompt, answers)
     text = None if answer is None else task.read(answer)
     return (task.template, False) if text is None else (text, True)
 

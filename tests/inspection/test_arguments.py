@@ -99,5 +99,7 @@ def test_titles_are_found_by_item_id(fitted, truth):
     with pytest.raises(TypeError, match=r"titles must be a Series of pandas.* got str"):
         explain(fitted, ranked, "description")
     titles = table.set_index("item_id").description
+    with pytest.raises(ValueError, match=r"titles has item .* more than once"):
+        explain(fitted, ranked, pd.concat([titles, titles]))
     said = explain(fitted, ranked, titles)
     pd.testing.assert_frame_equal(explain(fitted, ranked, titles.to_dict()), said)

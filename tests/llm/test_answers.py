@@ -6,7 +6,10 @@ import subprocess
 import sys
 from functools import partial
 from types import ModuleType
+from typing import ClassVar
 
+import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 
@@ -162,6 +165,59 @@ def test_a_damaged_entry_is_asked_for_again(tmp_path):
     again = Model()
     assert collected(again, ["x", "y"], tmp_path) == {"x": "x!", "y": "y!"}
     assert len(again.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"a": "A!", "b": "B!"},
+        {"A!", "B!"},
+        b"AB",
+        pd.DataFrame({"x": ["A!", "B!"]}),
+        np.array([["A!"], ["B!"]]),
+        (text for text in "AB"),
+    ],
+)
+def test_what_has_no_order_is_no_list_of_texts(texts):
+    with pytest.raises(ValueError, match="llm must return a list of texts, got "):
+        collected(lambda prompts: texts, ["a", "b"])
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series])
+def test_texts_in_any_order_that_stays_are_read(kind):
+    texts = collected(lambda prompts: kind(["A!", "B!"]), ["a", "b"])
+    assert texts == {"a": "A!", "b": "B!"}
+
+
+class Counted(Model):
+    """A model whose copies, as clones have them, keep one record of the questions."""
+
+    asked: ClassVar[list] = []
+
+    def __init__(self, identity):
+        self.identity = identity
+
+    def __call__(self, questions):
+        self.asked.extend(questions)
+        return ["3"] * len(questions)
+
+
+@pytest.mark.parametrize("method", ["listwise", "pairs"])
+def test_clones_of_an_object_with_an_identity_ask_nothing_twice(method):
+    table = pd.DataFrame({"user_id": 1, "item_id": [1, 2], "score": [2.0, 1.0]})
+    texts, profiles = pd.Series({1: "a war", 2: "a sea"}), pd.Series({1: "sea"})
+    Counted.asked.clear()
+    reranker = LLMReranker(Counted("a"), method=method)
+    reranker.rerank(table, texts, profiles)
+    n_asked = len(Counted.asked)
+    twin = clone(reranker)
+    twin.rerank(table, texts, profiles)
+    assert twin.llm is not reranker.llm
+    assert len(Counted.asked) == n_asked > 0
+    twin.set_params(llm=Counted("b")).rerank(table, texts, profiles)
+    assert len(Counted.asked) == 2 * n_asked
+    twin.set_params(llm=Counted(None)).rerank(table, texts, profiles)
+    assert len(Counted.asked) == 3 * n_asked
 
 
 def test_prompts_without_an_answer_are_asked_again():

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -98,6 +99,42 @@ def test_fields_of_every_kind_become_words():
         f"Size: {10**30}. Price: 9.5. Tags: red, big. Array: a, b. "
         "It was a dark and stormy night at sea."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.float32(9.99), "9.99"),
+        (np.float16(0.1), "0.1"),
+        (9780306406157.0, "9780306406157"),
+        (-0.0, "0"),
+        (0.1 + 0.2, "0.3"),
+        (1e300, "1e+300"),
+        (np.float32(3e38), "3e+38"),
+        (np.float32(np.nan), None),
+    ],
+)
+def test_numbers_are_told_by_the_digits_they_have(value, said):
+    X = pd.DataFrame({"title": ["Box"], "price": np.array([value])})
+    expected = "Box." if said is None else f"Box. Price: {said}."
+    assert described(X).description.tolist() == [expected]
+
+
+@pytest.mark.parametrize("kind", ["Float32", "float[pyarrow]"])
+def test_short_numbers_of_any_type_keep_their_digits(kind):
+    X = pd.DataFrame({"price": pd.array([9.99, None], dtype=kind)})
+    assert described(X).description.tolist() == ["Price: 9.99.", None]
+
+
+def test_columns_of_like_names_are_told_apart():
+    names = ["made_in", "made in", "x" * 50 + "1", "x" * 50 + "2", "made in 2"]
+    X = pd.DataFrame([list("abcde")], columns=names)
+    (text,) = described(X).description
+    label = "X" + "x" * 38 + "\u2026"
+    assert text == (
+        f"Made in: a. Made in 2: b. {label}: c. {label} 2: d. Made in 2 2: e."
+    )
+    assert described(X, template="{made_in}{made in}").description.tolist() == ["ab"]
 
 
 def test_a_format_string_says_how_fields_are_joined():
@@ -228,6 +265,14 @@ def test_parameters_are_checked_in_fit(options, message):
         ItemDescriber(**options).fit(FILMS)
 
 
+def test_a_fit_that_fails_leaves_it_unfitted():
+    describer = ItemDescriber()
+    with pytest.raises(ValueError, match="0 rows"):
+        describer.fit(FILMS.iloc[:0])
+    with pytest.raises(NotFittedError):
+        describer.describe(FILMS)
+
+
 def test_a_prompt_file_without_its_placeholder_is_refused_in_fit(tmp_path):
     (tmp_path / "p.txt").write_text("Describe it")
     with pytest.raises(ValueError, match=r"p\.txt lacks the placeholder \{item\}"):
@@ -305,6 +350,11 @@ def test_what_a_model_writes_is_plain_and_short():
     (only,) = table.description
     assert only.startswith("Ran is a film of war. It goes on.")
     assert len(only) <= 60
+
+
+def test_a_model_may_repeat_the_prompt_before_its_answer():
+    model = Recorder(lambda prompt: f"{prompt}\n{praise(prompt)}")
+    assert described(FILMS.iloc[:1], llm=model).description[7] == "A fine thing, Ran."
 
 
 @pytest.mark.parametrize(

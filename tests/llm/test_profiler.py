@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.llm import UserProfiler
@@ -229,3 +230,43 @@ def test_real_weights_write_profiles(smollm2):
     table = profiles(llm=smollm2)
     assert table.profile.notna().tolist() == [True, True, False, False]
     assert table.is_generated.any()
+
+
+def test_columns_of_like_names_are_both_told():
+    likes = pd.DataFrame({"user_id": ["u", "u"], "item_id": [1, 2]})
+    tags = {"my_tags": [["a"], ["a"]], "my tags": [["b"], ["b"]]}
+    films = pd.DataFrame({"item_id": [1, 2], **tags})
+    assert UserProfiler(films).fit(likes).profiles_.profile.tolist() == [
+        "My tags: a. My tags 2: b."
+    ]
+
+
+def test_words_of_a_script_with_marks_stay_whole():
+    war = "\u092f\u0941\u0926\u094d\u0927"
+    films = pd.DataFrame({"item_id": [1, 2], "plot": [f"{war} \u0939\u0948", war]})
+    likes = pd.DataFrame({"user_id": ["u", "u"], "item_id": [1, 2]})
+    assert UserProfiler(films).fit(likes).profiles_.profile.tolist() == [
+        f"Often about: {war}."
+    ]
+
+
+def test_a_fit_that_fails_leaves_what_was_there():
+    films = pd.DataFrame({"item_id": [1, 2], "plot": ["a war", "the war"]})
+    likes = pd.DataFrame({"user_id": ["u", "u"], "item_id": [1, 2]})
+    fresh = UserProfiler(films)
+    with pytest.raises(ValueError, match="unknown item_id: 99"):
+        fresh.fit(likes.assign(item_id=99))
+    with pytest.raises(NotFittedError):
+        fresh.write(likes)
+    asked = []
+
+    def fail_later(prompts):
+        asked.extend(prompts)
+        raise ConnectionError("down")
+
+    profiler = UserProfiler(films).fit(likes)
+    profiler.set_params(llm=fail_later, items=films.assign(plot="peace"))
+    with pytest.raises(ConnectionError):
+        profiler.fit(likes)
+    assert "peace" in asked[0]
+    assert profiler.set_params(llm=None).write(likes).equals(profiler.profiles_)

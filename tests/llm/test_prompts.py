@@ -52,3 +52,14 @@ def test_a_file_that_is_no_text_is_named(tmp_path, text):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="prompt='absent' is not a file"):
         read_prompt("absent", "item_description", ["item"])
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_a_prompt(tmp_path):
+    path = write(tmp_path, b"\xef\xbb\xbfDescribe {item}")
+    assert read_prompt(path, "item_description", ["item"]).text == "Describe {item}"
+
+
+@pytest.mark.parametrize("prompt", ["Describe {item}", "{item} " * 999, "a\0{item}"])
+def test_a_prompt_in_place_of_its_file_is_told_what_to_do(prompt):
+    with pytest.raises(FileNotFoundError, match="is not a file: save the prompt as a"):
+        read_prompt(prompt, "item_description", ["item"])

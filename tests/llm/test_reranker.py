@@ -6,6 +6,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -92,6 +93,18 @@ ANN = lists(ann=range(8))
         ("[٢] > [1]", [0]),
         ('{"order": [2, 3]}', [1, 2]),
         ("[-1] > [1.5] > [3]", [2]),
+        ("[1] is war, [2] love, [3] dogs.\nRanking: [3] > [1] > [2]", [2, 0, 1]),
+        ("<think>[1] > [2] > [3]?</think>\n[3] > [2] > [1]", [2, 1, 0]),
+        ("<think>[1] > [2], but", []),
+        ("First [1] > [2] > [3], then rather [2] > [3] > [1]", [1, 2, 0]),
+        ("[3] > [1] are best, [2] is not", [2, 0, 1]),
+        ("1. [3] A film\n2. [1] A film\n3. [2]", [2, 0, 1]),
+        ("```\n3 > 1 > 2\n```", [2, 0, 1]),
+        ("**3** > **1** > **2**", [2, 0, 1]),
+        ('["3", "1", "2"]', [2, 0, 1]),
+        ("Sure, here you are:\n3 > 1 > 2.", [2, 0, 1]),
+        ("Ranking: 3, 1, 2\nI liked the 2 films.", [2, 0, 1]),
+        ("\u30103\u3011> \uff3b1\uff3d > [ 2 ]", [2, 0, 1]),
         ("", []),
         ("[" * 50_000, []),
         ("[1] " * 50_000, [0]),
@@ -214,6 +227,17 @@ def test_an_item_gains_nothing_pair_by_pair():
     clean = LLMReranker(score, method="pairs").rerank(ANN, ITEMS, PROFILES)
     told = LLMReranker(score, method="pairs").rerank(ANN, items, PROFILES)
     pd.testing.assert_frame_equal(told, clean)
+
+
+def test_a_model_may_repeat_the_prompt_before_its_ranking():
+    model = judge("ghosts")
+
+    def repeat(prompts):
+        return [p + said for p, said in zip(prompts, model(prompts), strict=True)]
+
+    expected = LLMReranker(judge("ghosts")).rerank(ANN, ITEMS, PROFILES)
+    found = LLMReranker(repeat).rerank(ANN, ITEMS, PROFILES)
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_what_no_filter_knows_is_bounded():
@@ -465,6 +489,44 @@ def test_tables_that_are_no_lists_are_refused():
         LLMReranker(method="best").rerank(ANN, ITEMS)
 
 
+def test_ids_of_another_kind_are_refused():
+    rerank = LLMReranker(judge("x")).rerank
+    table = ANN.assign(user_id=7)
+    profiles = pd.Series({7: "Likes ghosts."})
+    history = pd.DataFrame({"user_id": [7, 7], "item_id": [0, 1]})
+    texts = ITEMS.set_axis(ITEMS.index.astype(str))
+    with pytest.raises(ValueError, match=r"item_id 0 is a number.* strings"):
+        rerank(table, texts, profiles)
+    with pytest.raises(ValueError, match=r"user_id 7 is a number.* strings"):
+        rerank(table, ITEMS, profiles.set_axis(["7"]))
+    for name in ("user_id", "item_id"):
+        with pytest.raises(ValueError, match=rf"history\['{name}'\] '\d' is a string"):
+            rerank(table, ITEMS, history=history.astype({name: str}))
+    with pytest.raises(ValueError, match="items has none of the recommended items"):
+        rerank(table, ITEMS.set_axis(ITEMS.index + 100), profiles)
+
+
+@pytest.mark.parametrize("kind", [str, "category", "string", "string[pyarrow]"])
+def test_ids_of_any_type_find_their_texts(kind):
+    table = ANN.astype({"user_id": kind, "item_id": str}).astype({"item_id": kind})
+    texts = ITEMS.set_axis(pd.Index(ITEMS.index.astype(str), dtype=kind))
+    profiles = PROFILES.set_axis(pd.Index(PROFILES.index, dtype=kind))
+    likes = pd.DataFrame({"user_id": ["ann"] * 2, "item_id": ["6", "1"]}).astype(kind)
+    reranker = LLMReranker(judge("ghosts"), max_rise=None, show_history=True)
+    result = reranker.rerank(table, texts, profiles, history=likes)
+    assert order(result)[0] == "6"
+    assert "liked: A film about sea." in reranker.llm.prompts[0]
+
+
+def test_tables_of_polars_are_read():
+    model = judge("ghosts")
+    history = pl.DataFrame({"user_id": ["ann", "ann"], "item_id": [0, 1]})
+    rerank = LLMReranker(model).rerank
+    expected = rerank(ANN, ITEMS, PROFILES, history=history.to_pandas())
+    found = rerank(pl.from_pandas(ANN), ITEMS, PROFILES, history=history)
+    pd.testing.assert_frame_equal(found, expected)
+
+
 def test_an_empty_table_stays_empty():
     result = LLMReranker(judge("x")).rerank(ANN.head(0), ITEMS, PROFILES)
     assert result.shape == (0, 4)
@@ -555,6 +617,7 @@ def test_numbers_that_only_count_up_are_an_echo():
     echo = LLMReranker(lambda prompts: ["1 > 2 > 3 > 4 > 5 > 6 > 7 > 8"])
     assert order(echo.rerank(ANN, ITEMS, PROFILES)) == order(ANN)
     assert echo.n_complete_ == 0
+    assert parse_ranking("[1], [2], [3], [4], [5]. Not [7].", 9) == []
 
 
 def expected_likelihood(model, taste, text):
@@ -638,7 +701,9 @@ def test_weights_are_loaded_once(method, causal_model, cross_encoder, monkeypatc
 
 def test_the_likelihood_needs_a_model():
     with pytest.raises(TypeError, match="method='likelihood' needs the name"):
-        LLMReranker(obey, method="likelihood").rerank(ANN, ITEMS, PROFILES)
+        LLMReranker(obey, method="likelihood", on_error="keep").rerank(
+            ANN, ITEMS, PROFILES
+        )
 
 
 def test_a_model_that_is_not_there_names_the_argument(tmp_path):
@@ -648,6 +713,13 @@ def test_a_model_that_is_not_there_names_the_argument(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="could not be loaded as a cross-encoder"):
         LLMReranker(tmp_path, method="pairs").rerank(ANN, ITEMS, PROFILES)
+
+
+@pytest.mark.parametrize("method", ["listwise", "likelihood", "pairs"])
+def test_a_model_that_is_not_there_may_leave_the_order(method):
+    reranker = LLMReranker("./absent", method=method, on_error="keep")
+    with pytest.warns(UserWarning, match=r"keep their order: .*absent"):
+        assert order(reranker.rerank(ANN, ITEMS, PROFILES)) == order(ANN)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Vectors and words of items, read by a frozen or an adapted language model."""
 
+import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,11 +9,13 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm import SoftTokenFuser, load_language_model
 from skmmrec.llm._adapters import CoLikes
+from skmmrec.llm._fuser_records import fuser_settings
 from skmmrec.llm._soft_items import Item
 from skmmrec.llm._soft_model import SoftTokenModel, semi_orthogonal
 from tests.llm.conftest import byte_tokenizer, save_causal_model
@@ -334,6 +337,73 @@ def test_an_encoder_with_a_decoder_is_refused(blocks, tmp_path):
         fit(str(tmp_path / "t5"), blocks)
 
 
+def save_transformer(folder, network_class, **settings):
+    """Save a seeded transformer of any kind, and a tokenizer over bytes."""
+    tokenizer = byte_tokenizer(None)
+    config = network_class.config_class(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        **settings,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network_class(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_hidden_states_may_have_another_width_than_embeddings(blocks, tmp_path):
+    from transformers import AlbertModel
+
+    sizes = {"embedding_size": 8, "intermediate_size": 16}
+    fuser = fit(save_transformer(tmp_path, AlbertModel, **sizes), blocks)
+    assert fuser.embedding_dim_ == 16
+    assert fuser.transform(blocks).values["llm"].shape == (N, 16)
+
+
+def test_soft_tokens_are_as_long_as_words_where_those_are_scaled(tmp_path):
+    from transformers import Gemma3TextModel
+
+    sizes = {"num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 16}
+    folder = save_transformer(tmp_path, Gemma3TextModel, **sizes)
+    loaded = load_language_model(folder, "cpu", generates=False)
+    model = SoftTokenModel(loaded, "{modalities}{item}", {"text": 2}, "last", 64, 0)
+    embeddings = loaded.network.get_input_embeddings()
+    words = embeddings(torch.arange(embeddings.num_embeddings)).norm(dim=1)
+    soft = model.soft_tokens(0, torch.ones(1, 2)).norm()
+    torch.testing.assert_close(soft, words.median(), rtol=1e-5, atol=1e-5)
+    assert soft > 3 * embeddings.weight.norm(dim=1).median()
+
+
+def test_a_prompt_beyond_what_the_model_reads_names_its_row(blocks, words, tmp_path):
+    folder = save_causal_model(tmp_path / "short", n_positions=80)
+    with pytest.raises(ValueError, match=r"row 1: the prompt has .* reads 80; lower"):
+        fuse(folder, blocks, words)
+    assert len(fuse(folder, blocks, words, max_tokens=9)) == N
+
+
+def test_no_words_are_read_without_tokens_for_them(causal_model, blocks, words):
+    nothing = Blocks({}, np.empty((N, 0), bool))
+    assert not fuse(causal_model, nothing, words, max_tokens=0).mask.any()
+
+
+def test_a_fit_that_fails_leaves_what_was_there(causal_model, blocks, words):
+    fuser = fit(causal_model, blocks, words)
+    expected = fuser.transform(blocks, words=words).values["llm"]
+    fuser.set_params(columns=["plot"], pooling="auto")
+    with pytest.raises(ValueError, match="columns names 'plot'"):
+        fuser.fit(blocks, words=words)
+    found = fuser.transform(blocks, words=words).values["llm"]
+    np.testing.assert_array_equal(found, expected)
+    absent = SoftTokenFuser("./absent", device="cpu")
+    with pytest.raises(FileNotFoundError):
+        absent.fit(blocks)
+    with pytest.raises(NotFittedError):
+        absent.transform(blocks)
+
+
 def test_a_vector_that_is_not_finite_names_its_row(
     causal_model, blocks, words, monkeypatch
 ):
@@ -439,6 +509,22 @@ def test_the_settings_of_peft_itself(causal_model, blocks, words, likes):
     fuser = fit_lora(causal_model, blocks, words, likes, lora=config, n_steps=2)
     shapes = {w.shape for name, w in fuser.weights_.items() if "adapter" in name}
     assert shapes == {(3, 32), (32, 3)}
+
+
+def test_settings_of_adapters_are_written_in_terms_of_json():
+    lora = {"target_modules": {"v", "q"}, "r": np.int64(2), "rank_pattern": {"q": (1,)}}
+    written = fuser_settings(SoftTokenFuser(lora=lora))["lora"]
+    assert json.loads(json.dumps(written)) == written
+    assert written == {
+        "target_modules": ["q", "v"],
+        "r": 2,
+        "rank_pattern": {"q": [1]},
+    }
+
+
+def test_adapters_of_another_kind_are_refused(causal_model, blocks, words, likes):
+    with pytest.raises(TypeError, match="lora must be None, a mapping or a peft"):
+        fit_lora(causal_model, blocks, words, likes, lora="all")
 
 
 def test_adapters_need_likes(causal_model, blocks, words):
