@@ -1,6 +1,10 @@
 """What stock Feast 0.67 does silently wrong, each promised here."""
 
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -218,6 +222,34 @@ def test_materialize_from_the_offline_file_changes_nothing(repo):
     store.materialize_incremental(end_date=datetime.now(UTC))
     after = store.get_online_features(features=features, entity_rows=rows).to_dict()
     assert after == before
+
+
+def open_files(folder):
+    """Files in a folder that this process has open."""
+    links = []
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # of the listing itself
+            links.append(str(handle.readlink()))
+    return [link for link in links if link.startswith(str(folder.resolve()))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
+def test_files_are_closed_with_the_store_and_with_the_thread(repo):
+    """Before the garbage collector comes, which may take long."""
+    gc.collect()
+    gc.disable()
+    try:
+        publish(make_recommender(), repo)
+        assert open_files(repo) == []
+        online = OnlineRecommender(repo)
+        online.recommend(["100"], k=1)
+        own = len(open_files(repo))
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(online.recommend, ["100"], k=1).result()
+            assert len(open_files(repo)) > own > 0
+        assert len(open_files(repo)) == own
+    finally:
+        gc.enable()
 
 
 def test_teardown_leaves_no_database(repo, store):
