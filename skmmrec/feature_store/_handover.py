@@ -48,11 +48,6 @@ class _Loading:
 class Handover:
     """The publication to read: what is served, or what was, while that is loaded.
 
-    Parameters
-    ----------
-    load : callable
-        Reads a publication into memory, in a thread of its own.
-
     Notes
     -----
     The first publication is read at once, and so is another one
@@ -63,8 +58,7 @@ class Handover:
     - in a forked child, to which the thread did not come along.
     """
 
-    def __init__(self, load: Callable[[Snapshot], object]) -> None:
-        self._load = load
+    def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._ready: Snapshot | None = None
         self._noted: object = None
@@ -72,15 +66,20 @@ class Handover:
         self._behind_since: float | None = None
         _HANDOVERS.add(self)
 
-    def read(self, served: Callable[[], Snapshot]) -> Snapshot:
-        """Return the publication to read, `served` telling which is served."""
+    def read(
+        self, served: Callable[[], Snapshot], load: Callable[[Snapshot], object]
+    ) -> Snapshot:
+        """Return the publication to read, `served` telling which is served.
+
+        `load` reads one into memory, in a thread of its own.
+        """
         # Read first: a change that is noted from now on is seen next time.
         noted = _Changes.latest
         now, ready = served(), self._ready
         if ready is None or noted is not self._noted or is_same(now, ready):
             return self._take(now, noted)
         with self._lock:
-            loading = self._started(now)
+            loading = self._started(now, load)
             since = self._behind_since = self._behind_since or time.monotonic()
         if time.monotonic() - since > PATIENCE or not loading.thread.is_alive():
             return self._take(now, noted)
@@ -98,23 +97,18 @@ class Handover:
         self._loading = self._behind_since = None
         return snapshot
 
-    def _started(self, snapshot: Snapshot) -> _Loading:
+    def _started(
+        self, snapshot: Snapshot, load: Callable[[Snapshot], object]
+    ) -> _Loading:
         """Have a publication loaded, if it is not being loaded already."""
         loading = self._loading
         if loading is None or not is_same(loading.snapshot, snapshot):
             pace = Pace()
-            args = (snapshot, pace)
-            thread = threading.Thread(target=self._run, args=args, daemon=True)
+            args = (snapshot, load, pace)
+            thread = threading.Thread(target=_run, args=args, daemon=True)
             loading = self._loading = _Loading(snapshot, thread, pace)
             thread.start()
         return loading
-
-    def _run(self, snapshot: Snapshot, pace: Pace) -> None:
-        try:
-            with pace.kept():
-                self._load(snapshot)
-        except Exception as error:  # the next reader gets the error
-            _LOG.warning("publication %d was not loaded: %s", snapshot.number, error)
 
     def join(self, timeout: float) -> None:
         """Wait for what is being loaded."""
@@ -122,6 +116,14 @@ class Handover:
         if loading is not None and loading.thread is not threading.current_thread():
             loading.pace.hurry()
             loading.thread.join(timeout)
+
+
+def _run(snapshot: Snapshot, load: Callable[[Snapshot], object], pace: Pace) -> None:
+    try:
+        with pace.kept():
+            load(snapshot)
+    except Exception as error:  # the next reader gets the error
+        _LOG.warning("publication %d was not loaded: %s", snapshot.number, error)
 
 
 _HANDOVERS: WeakSet[Handover] = WeakSet()

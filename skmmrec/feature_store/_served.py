@@ -96,7 +96,7 @@ class ServedModel:
         self.store = store
         self.model = model
         self.backend = backend_of(store)
-        self._handover = Handover(self._load)
+        self._handover = Handover()
         self._items: VectorTable | None = None  # those of the last request
         # Publications whose features are known: what is read, and what comes next.
         self._known: tuple[tuple[int, int], ...] = ()
@@ -123,7 +123,7 @@ class ServedModel:
 
         See `Handover`; raise a LookupError if nothing is published.
         """
-        snapshot = self._handover.read(self.served)
+        snapshot = self._handover.read(self.served, self._load)
         self._know_features(snapshot)
         return snapshot
 

@@ -45,10 +45,10 @@ class Gate:
 
 def handover(load, *served):
     """Return one that has read a publication, and a function that reads another."""
-    new = Handover(load)
+    new = Handover()
     for snapshot in served:
-        new.read(lambda snapshot=snapshot: snapshot)
-    return new, lambda snapshot: new.read(lambda: snapshot).version
+        new.read(lambda snapshot=snapshot: snapshot, load)
+    return new, lambda snapshot: new.read(lambda: snapshot, load).version
 
 
 def test_the_first_is_read_at_once_and_the_next_when_it_is_loaded():

@@ -79,8 +79,8 @@ def snapshot(number):
     return Snapshot(number, f"v{number}", b"", 10 * number, 10 * number)
 
 
-def read(handover, number):
-    return handover.read(lambda: snapshot(number)).number
+def read(handover, number, load=None):
+    return handover.read(lambda: snapshot(number), load).number
 
 
 WAITERS = {
@@ -104,8 +104,8 @@ def test_somebody_waits(monkeypatch, waits):
             give_way()
         ended.set()
 
-    handover = Handover(load)
-    assert [read(handover, n) for n in (1, 2)] == [1, 1]
+    handover = Handover()
+    assert [read(handover, n, load) for n in (1, 2)] == [1, 1]
     assert began.wait(LONG)
     assert not ended.wait(0.05)
     waits(handover)

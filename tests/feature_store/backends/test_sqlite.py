@@ -248,6 +248,8 @@ def test_files_are_closed_with_the_store_and_with_the_thread(repo):
             pool.submit(online.recommend, ["100"], k=1).result()
             assert len(open_files(repo)) > own > 0
         assert len(open_files(repo)) == own
+        del online
+        assert open_files(repo) == []
     finally:
         gc.enable()
 
