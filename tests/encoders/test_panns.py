@@ -1,5 +1,7 @@
 """The networks of PANNs: sizes and names as published, cheaper forms that agree."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +75,15 @@ def heard(named):
         return named[1], waveforms, named[1](waveforms)
 
 
-@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize(
+    ("named", "pack"),
+    [
+        # Its 80 million weights take long to pack.
+        pytest.param(*case, marks=[pytest.mark.slow] if case == ("Cnn14", True) else [])
+        for case in product(NETWORKS, [False, True])
+    ],
+    indirect=["named"],
+)
 def test_the_cheaper_form_gives_the_same(heard, pack):
     network, waveforms, expected = heard
     fast = faster(network, pack)
@@ -88,7 +98,12 @@ def test_the_cheaper_form_gives_the_same(heard, pack):
 
 
 @pytest.mark.parametrize(
-    ("name", "dim"), [("Cnn10", 512), ("Cnn6", 512), ("MobileNetV1", 1024)]
+    ("name", "dim"),
+    [
+        pytest.param("Cnn10", 512, marks=pytest.mark.slow),
+        ("Cnn6", 512),
+        ("MobileNetV1", 1024),
+    ],
 )
 def test_small_networks_encode_and_load(name, dim, tmp_path):
     sounds = [tone(440, 0.4), tone(880, 1.7), None]
