@@ -1,5 +1,7 @@
 """A tiny catalogue and who liked what in it."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("repeatable")
+
+
+def pytest_configure(config):
+    """Let each process keep what numba compiles for librosa, which takes 24 s, apart.
+
+    Where two compile for the same folder at once, as in a new environment, what they
+    leave there ends any process that uses it.
+    """
+    is_controller = getattr(config.option, "numprocesses", None)
+    if not is_controller and config.pluginmanager.hasplugin("cacheprovider"):
+        name = f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(config.cache.mkdir(name)))
 
 
 def pytest_collection_modifyitems(items):
