@@ -196,6 +196,15 @@ def event_times(path: Path) -> pa.ChunkedArray:
     return read_columns(path, [TIMESTAMP])[TIMESTAMP].cast(_WHEN)
 
 
+def columns_in(path: Path) -> dict[str, pa.DataType]:
+    """Return the types of the columns of a file, by their names.
+
+    Raises DamagedStoreError when it cannot be read.
+    """
+    with _opened(path) as file:
+        return {field.name: field.type for field in file.schema_arrow}
+
+
 def read_columns(path: Path, names: list[str]) -> pa.Table:
     """Read some columns of a file.
 

@@ -41,6 +41,7 @@ from ._rows import upsert
 from ._store import ExactSqliteOnlineStore
 from ._tables import (
     KEYS_PER_QUERY,
+    columns_of,
     feast_seconds,
     latest_times,
     prepare_table,
@@ -255,6 +256,11 @@ class SqliteBackend(Backend):
     ) -> dict[bytes, bytes]:
         """Read one feature by key."""
         return self.online.read_column(self.config, view, keys, feature, snapshot)
+
+    def has_rows(self, view: FeatureView) -> bool:
+        """Look for a table."""
+        with self._main() as conn:
+            return bool(columns_of(conn, self._name(view)))
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""
