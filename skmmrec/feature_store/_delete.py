@@ -72,6 +72,10 @@ def delete_ids(repo: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     ValueError
         For ids that are missing, not whole or infinite, or a parquet file of a view
         that has no column for the join key. Nothing is deleted then.
+    BusyStoreError
+        When somebody has been reading the embedded store for longer than its
+        ``busy_timeout``, such as a backup: bytes of what was deleted are then left in
+        its log, until the same is done again.
 
     Notes
     -----

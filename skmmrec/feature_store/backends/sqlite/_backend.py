@@ -28,6 +28,7 @@ from skmmrec.feature_store.backends.base import (
 
 from . import _feedback as events, _files as files, _publications as publications
 from ._connections import (
+    empty_log,
     joined,
     sync,
     telling,
@@ -329,8 +330,8 @@ class SqliteBackend(Backend):
     def _forget_bytes(self, conn: sqlite3.Connection) -> None:
         """Leave nothing of what was deleted in the log nor in other files."""
         if not conn.in_transaction:
-            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._remove_orphans()
+            empty_log(conn, self._path)
 
     def append_feedback(self, event: Event) -> bool:
         """Insert one event; the caller holds the transaction."""
