@@ -319,8 +319,11 @@ def _path_of(field: pa.Field) -> str:
 
 
 def partial_of(path: Path) -> Path:
-    """Return the file beside `path` that is written and then takes its place."""
-    return path.with_name(path.name + ".partial")
+    """Return the file beside `path` that is written and then takes its place.
+
+    Its name begins with a dot: whoever reads a folder of files takes it for none.
+    """
+    return path.with_name(f".{path.name}.partial")
 
 
 def write_empty(path: Path, schema: pa.Schema) -> None:

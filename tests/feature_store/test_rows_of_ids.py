@@ -25,6 +25,7 @@ from feast.types import Float32, Float64, Int32, Int64, String
 
 from skmmrec.feature_store import (
     OnlineRecommender,
+    _offline,
     delete_ids,
     open_store,
     publish,
@@ -247,6 +248,25 @@ def test_rows_are_deleted_wherever_files_are(repo, published, tmp_path, place, h
     assert left_in(folder / "a.parquet") == [1001, 7]
     if place != "uri":
         assert left_in(folder / "b.parquet") == [1011, 7]
+
+
+def test_what_a_killed_process_left_in_a_folder_is_no_file_of_it(
+    repo, published, monkeypatch
+):
+    folder, store = repo / "data" / "ages", open_store(repo)
+    folder.mkdir()
+    ages().to_parquet(folder / "a.parquet")
+    apply(store, [view_of(store, source_of(folder), online=False)])
+    with monkeypatch.context() as patch:
+        patch.setattr(_offline, "seal_footer", None)
+        patch.setattr("pathlib.Path.unlink", lambda path, missing_ok=False: None)
+        with pytest.raises(TypeError):
+            delete_ids(repo, users=USERS[0])
+    assert len(list(folder.iterdir())) == 2
+    assert left_in(folder) == USERS
+    delete_ids(repo, users=USERS[0])
+    assert [path.name for path in folder.iterdir()] == ["a.parquet"]
+    assert left_in(folder) == USERS[1:]
 
 
 @pytest.mark.parametrize("how", HOWS)
