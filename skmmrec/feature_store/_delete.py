@@ -47,7 +47,14 @@ from ._repo import (
     open_store,
     parquet_path,
 )
-from ._rows_of_ids import array_of, keys_of, offline_rows, online_ids, views_of
+from ._rows_of_ids import (
+    array_of,
+    keys_of,
+    offline_rows,
+    online_ids,
+    versions_of,
+    views_of,
+)
 from ._sorting import remove_leftovers
 from ._types import ForgottenUsers, Ids, Repo
 
@@ -171,8 +178,9 @@ def _delete_rows(
         for rows in parts:
             rows.delete(gone[name])
     for view, name in views:
-        if keys := keys_of(backend, view, name, gone[name]):
-            backend.delete(view, keys)
+        for version in versions_of(store, view):
+            if keys := keys_of(backend, version, name, gone[name]):
+                backend.delete(version, keys)
 
 
 def delete_forgotten(
@@ -203,7 +211,7 @@ def _known_users(store: FeatureStore, backend: Backend) -> NDArray:
     """Ids of all users of whom a row or an event is stored."""
     found = [array_of(page[USER]) for page in backend.feedback_pages(0)]
     for view in views_of(store, USER):
-        found.append(online_ids(backend, view, USER))
+        found += [online_ids(backend, v, USER) for v in versions_of(store, view)]
         found += _ids_of_publications(backend, view)
         found += [rows.ids() for rows in offline_rows(store, view, USER)]
     events = feature_view(store, EVENT_VIEW)

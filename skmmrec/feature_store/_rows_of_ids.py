@@ -50,6 +50,19 @@ def views_of(store: FeatureStore, join_key: str) -> list[Any]:
     return sorted(views, key=lambda view: view.name in PUBLISHED_VIEWS)
 
 
+def versions_of(store: FeatureStore, view: Any) -> list[Any]:
+    """Return a view, and earlier versions of it where Feast keeps rows of each."""
+    if not store.config.registry.enable_online_feature_view_versioning:
+        return [view]
+    numbers = [v["version_number"] for v in store.list_feature_view_versions(view.name)]
+    earlier = [
+        store.registry.get_feature_view_by_version(view.name, store.project, number)
+        for number in numbers
+        if number != view.current_version_number
+    ]
+    return [view, *earlier]
+
+
 def keys_of(
     backend: Backend, view: Any, join_key: str, ids: Sequence[Id]
 ) -> list[bytes]:

@@ -39,6 +39,7 @@ from .test_forget import fit
 
 USERS = [1000, 1001, 1002]
 HOWS = ["delete_ids", "forget"]
+WHEN = "event_timestamp"
 COLUMNS = {"user_id": Int64, "age": Float32}
 
 pytestmark = [
@@ -226,6 +227,32 @@ def test_labels_of_users_are_deleted(repo, published, how):
     remove(how, repo, published)
     assert read_ages(store) == [None, 40.0, 50.0]
     assert left_in(path) == USERS[1:]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_rows_of_earlier_versions_of_a_view_are_deleted(repo, how):
+    """Feast keeps them, where it is told to, and gives them to who names a version."""
+    file = repo / "feature_store.yaml"
+    versioned = "registry:\n  enable_online_feature_view_versioning: true"
+    file.write_text(file.read_text().replace("registry:", versioned))
+    published = fit(lambda n: 1000 + n)
+    publish(published, repo)
+    store, source = open_store(repo), source_of("data/ages.parquet")
+    ages(size=ages().age).to_parquet(repo / "data" / "ages.parquet")
+    for columns in (COLUMNS, {**COLUMNS, "size": Float32}):
+        view = FeatureView(
+            name="ages",
+            entities=[store.get_entity("user")],
+            schema=[Field(name=name, dtype=kind) for name, kind in columns.items()],
+            source=source,
+        )
+        apply(store, [view])
+        store.write_to_online_store("ages", ages(size=ages().age)[[*columns, WHEN]])
+    remove(how, repo, published)
+    rows = [{"user_id": user} for user in USERS]
+    for feature in ("ages@v0:age", "ages@v1:age"):
+        found = store.get_online_features([feature], rows).to_dict()["age"]
+        assert found == [None, 40.0, 50.0]
 
 
 @pytest.mark.parametrize("how", HOWS)
