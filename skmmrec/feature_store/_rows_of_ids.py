@@ -31,6 +31,7 @@ from skmmrec.feature_store.backends.base import (
     key_ids,
 )
 
+from ._faults import followed
 from ._offline import columns_in, read_columns, rewrite_parquet
 from ._repo import parquet_path
 
@@ -166,7 +167,8 @@ def offline_rows(store: FeatureStore, view: Any, join_key: str) -> list[OfflineR
         return []
     named = {name: column for column, name in source.field_mapping.items()}
     column = named.get(join_key, join_key)
-    files = _files(_local(source) or parquet_path(store, view))
+    # Of a link, rows are to go from where it leads to.
+    files = list(map(followed, _files(_local(source) or parquet_path(store, view))))
     for file in files:
         _check_column(file, column, view.name)
     return [OfflineRows(file, column) for file in files]

@@ -256,7 +256,7 @@ def test_rows_of_earlier_versions_of_a_view_are_deleted(repo, how):
 
 
 @pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("place", ["folder", "pattern", "uri"])
+@pytest.mark.parametrize("place", ["folder", "pattern", "uri", "links"])
 def test_rows_are_deleted_wherever_files_are(repo, published, tmp_path, place, how):
     folder = tmp_path / "many ages" / "parts"
     folder.mkdir(parents=True)
@@ -266,7 +266,12 @@ def test_rows_are_deleted_wherever_files_are(repo, published, tmp_path, place, h
         "folder": folder,
         "pattern": folder / "*.parquet",
         "uri": (folder / "a.parquet").as_uri(),
+        "links": tmp_path / "links",
     }[place]
+    if place == "links":
+        path.mkdir()
+        for file in folder.iterdir():
+            (path / file.name).symlink_to(file)
     store = open_store(repo)
     # Feast does not look into all of these; whoever reads them may.
     view = view_of(store, source_of(path), online=False)
