@@ -63,7 +63,11 @@ from ._files import (
     sha256_of as sha256_of,
 )
 from ._flights import start_in_turn as start_in_turn
-from ._folders import place_of as place_of, replacing_folder as replacing_folder
+from ._folders import (
+    place_of as place_of,
+    replacing_folder as replacing_folder,
+    saved_at as saved_at,
+)
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,
