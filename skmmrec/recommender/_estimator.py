@@ -331,8 +331,8 @@ class MultimodalFusionRecommender(VectorRecommender):
             are several tasks, whose answers may be missing (NaN).
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the rows in the loss; a row of weight 0 is as if it were not
-            there. Of several rows with one user and item the last `y` counts, and the
-            weights add up.
+            there. Of several rows with one user and item the last `y` counts, of
+            several tasks the last answer to each, and the weights add up.
 
         Returns
         -------
