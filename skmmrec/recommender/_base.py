@@ -46,6 +46,8 @@ from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import ranked_frame, tell_recall
 from skmmrec.runtime import (
+    ForkSafeLock,
+    lock_of,
     own_modes,
     restored_on_error,
     showing,
@@ -391,11 +393,23 @@ class BaseRecommender(BaseEstimator, ABC):
         tags.target_tags.required = False
         return tags
 
+    def _changing(self) -> ForkSafeLock:
+        """Lock to be held by who changes this; of two threads, one waits for the other.
+
+        Both would start from the same, and the last one would undo what the other did.
+        """
+        return lock_of(self)
+
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Leave the estimator as it was if something is raised inside the block."""
         began, verbose = time.perf_counter(), getattr(self, "verbose", "auto")
-        with restored_on_error(self), own_modes(), showing(verbose):
+        with (
+            self._changing(),
+            restored_on_error(self),
+            own_modes(),
+            showing(verbose),
+        ):
             yield
         data = self._data
         _log.info(

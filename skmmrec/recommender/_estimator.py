@@ -414,7 +414,8 @@ class MultimodalFusionRecommender(VectorRecommender):
                 "add_users needs a user_catalog: it encodes the users' content (after "
                 "load, set_params(user_catalog=...))"
             )
-        self.model_ = add_users(self.model_, self.user_catalog, users)
+        with self._changing():
+            self.model_ = add_users(self.model_, self.user_catalog, users)
         return self
 
     @property

@@ -213,8 +213,8 @@ class VectorRecommender(
         fusion, biases) stays as it is until the next `fit`, unless
         ``partial_fit_epochs`` of `Training` says otherwise.
 
-        Other threads may ask meanwhile: each answer is that of before or of after. Let
-        one thread at a time change a recommender.
+        Other threads may ask meanwhile: each answer is that of before or of after. Of
+        threads that change a recommender, each waits for the one before.
 
         Examples
         --------
@@ -236,7 +236,7 @@ class VectorRecommender(
         columns = self._columns(model.is_flat)
         rows = read_rows(X, y, sample_weight, *columns, model.keys)
         with self._all_or_nothing():
-            model = with_items_of(model, self.catalog, rows)
+            model = with_items_of(self.model_, self.catalog, rows)
             users = getattr(self, "user_catalog", None)
             self.model_ = with_users_of(model, users, rows)
             self.model_ = self._take_in(rows)
@@ -312,7 +312,8 @@ class VectorRecommender(
                 "add_items needs a catalog: it encodes the items' content (after load, "
                 "give load(..., catalog=...))"
             )
-        self.model_ = add_items(self.model_, self.catalog, items)
+        with self._changing():
+            self.model_ = add_items(self.model_, self.catalog, items)
         return self
 
     def remove_items(self, items: Ids) -> Self:
@@ -369,7 +370,8 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         ids = self._read_items(items)
-        self.model_ = remove_items(self.model_, self.catalog, ids)
+        with self._changing():
+            self.model_ = remove_items(self.model_, self.catalog, ids)
         return self
 
     def forget(self, users: Ids) -> Self:
@@ -410,7 +412,8 @@ class VectorRecommender(
         check_is_fitted(self)
         ids = np.asarray(self._read_users(as_list(users, "users")))
         catalog = getattr(self, "user_catalog", None)
-        self.model_ = forget(self.model_, catalog, ids)
+        with self._changing():
+            self.model_ = forget(self.model_, catalog, ids)
         return self
 
     def _adopt(self, model: FittedModel) -> None:

@@ -3,7 +3,9 @@
 import sys
 from copy import copy
 from functools import partial
+from itertools import permutations
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -29,7 +31,7 @@ from skmmrec.recommender import (
 PACKAGE = str(Path(skmmrec.__file__).parent)
 N_USERS, N_ITEMS = 8, 10
 # Of the calls of functions in an answer: all of them would take ten times as long.
-N_PLACES = 8
+N_PLACES = 6
 
 
 def rows(n, users, items):
@@ -172,3 +174,33 @@ def test_an_index_is_searched_as_the_model_is(fitted, learned):
         return ask(rec)
 
     check(rec, ask_of_index, LEARNED[learned])
+
+
+def change_in_threads(rec, first, second, place):
+    """Start a change in another thread, in the middle of one in this thread."""
+    other = Thread(target=second, args=[rec])
+
+    def start():
+        other.start()
+        other.join(0.02)  # a change that waits for nobody is over by then
+
+    in_the_middle(partial(first, rec), start, place)
+    other.join()
+    return rec
+
+
+@pytest.mark.parametrize("name", RECOMMENDERS)
+@pytest.mark.parametrize("place", [1, 20])
+def test_no_change_undoes_another(fitted, name, place):
+    changes = [
+        lambda rec: rec.forget([1]),
+        lambda rec: rec.remove_items([1]),
+        *([LEARNED["partial_fit"]] if hasattr(fitted[name], "partial_fit") else []),
+    ]
+    for first, second in permutations(changes, 2):
+        expected = copy(fitted[name])
+        first(expected)
+        second(expected)
+        rec = change_in_threads(copy(fitted[name]), first, second, place)
+        assert set(rec.user_index_) == set(expected.user_index_)
+        assert set(rec.item_index_) == set(expected.item_index_)

@@ -158,9 +158,9 @@ class HistoryRecommender(BaseRecommender):
         """
         check_is_fitted(self)
         ids = np.asarray(self._read_users(as_list(users, "users")))
-        rows = self.user_index_.get_indexer(ids)
-        refuse_strangers(ids, rows >= 0)
         with self._all_or_nothing():
+            rows = self.user_index_.get_indexer(ids)
+            refuse_strangers(ids, rows >= 0)
             kept = ~np.isin(np.arange(len(self.user_index_)), rows)
             self._learn_from(self.data_.keep_users(kept))
         return self
@@ -190,11 +190,11 @@ class HistoryRecommender(BaseRecommender):
         """
         check_is_fitted(self)
         ids = self._read_items(items)
-        rows = self.item_index_.get_indexer(ids)
-        refuse_strangers(ids, rows >= 0, "item", "remove")
-        kept = ~np.isin(np.arange(len(self.item_index_)), rows)
-        check_items_left(kept)
         with self._all_or_nothing():
+            rows = self.item_index_.get_indexer(ids)
+            refuse_strangers(ids, rows >= 0, "item", "remove")
+            kept = ~np.isin(np.arange(len(self.item_index_)), rows)
+            check_items_left(kept)
             self._learn_from(self.data_.keep_items(kept))
         return self
 
