@@ -687,8 +687,8 @@ class VectorRecommender(
         Raises
         ------
         ValueError
-            For an unknown item id, content without any of the catalogue's columns, or a
-            row without any content.
+            For an unknown item id, content that is no DataFrame or has none of the
+            catalogue's columns, or a row without any content.
 
         Examples
         --------
@@ -713,6 +713,7 @@ class VectorRecommender(
             queries, rows = now._content_vectors(table, True), np.full(len(table), -1)
             keys = table.index
         else:
+            now._refuse_content(query)
             keys = check_ids(as_list(query, "query"), "query")
             advice = ". A list is read as ids: give raw content as a DataFrame"
             now._check_item_ids(keys, advice)
@@ -796,6 +797,18 @@ class VectorRecommender(
             and find_column([names[item]], [ITEM]) is None
             and set(X.columns) <= set(self.catalog.columns)
         )
+
+    def _refuse_content(self, query: Any) -> None:
+        """Refuse a row of a table, whose numbers would be read as ids."""
+        if self.catalog is None or not isinstance(query, pd.Series):
+            return
+        columns = {name for name in self.catalog.columns if isinstance(name, str)}
+        column = next((label for label in query.index if label in columns), None)
+        if column is not None:
+            raise ValueError(
+                f"query is a row of content, as it has {column!r}: give a DataFrame, "
+                "query.to_frame().T, or ids"
+            )
 
     def _content_vectors(
         self, content: pd.DataFrame, refuse_empty: bool = False
