@@ -66,9 +66,8 @@ class RankingScorer(BaseEstimator):
             A recommender, or a Pipeline or a search that ends in one.
         X : DataFrame or array-like of shape (n_rows, n_columns)
             Held-out interactions, as the estimator takes them.
-        y : array-like of shape (n_rows,) or (n_rows, n_tasks), default=None
-            Strength of each interaction; None where every row is relevant. Of several
-            tasks, the first counts, by which lists are ranked; NaN is not relevant.
+        y : array-like of shape (n_rows,), default=None
+            Strength of each interaction; None where every row is relevant.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows. A user counts as much as the relevant rows of the user
             do on average; a row of weight 0 is as if it were not there.
@@ -156,8 +155,7 @@ def make_ranking_scorer(
         what the user met in training, by ``recommend``; or only the user's rows of X,
         by ``predict``, which needs irrelevant rows to tell models apart.
     relevant_above : float, default=0.0
-        Rows with y above it are relevant; without y, all are. Where y has a column for
-        each of several tasks, the first counts.
+        Rows with y above it are relevant; without y, all are.
     user_key, item_key : str or int, default=None
         Names or positions of columns. None for those that the estimator reads by the
         key of its catalogue or its `user_key`, those named user_id and item_id or,
@@ -378,22 +376,20 @@ def keep_relevant(
 ) -> pd.DataFrame:
     """Keep the relevant rows.
 
-    They are those with `y` above `relevant_above`, or all without `y`; of several
-    tasks, the first counts. If `graded`, it is kept as the column gain. A ValueError
-    says that `y` has another shape or a value that is missing or no number, or that no
-    row is relevant.
+    They are those with `y` above `relevant_above`, or all without `y`. If `graded`, `y`
+    is kept as the column gain. A ValueError says that `y` has another shape or a value
+    that is missing or no number, or that no row is relevant.
     """
     if y is None:
         return pairs
-    strengths = check_numbers(y, "y", ensure_all_finite="allow-nan")
-    if strengths.ndim == 1 or strengths.shape[1] == 1:
-        check_numbers(y, "y")  # only of several tasks, an answer may be missing
-    if len(strengths) != len(pairs):
+    strengths = check_numbers(y, "y")
+    if strengths.shape == (len(pairs), 1):
+        strengths = strengths[:, 0]
+    if strengths.shape != (len(pairs),):
         raise ValueError(
-            f"y must have shape ({len(pairs)},) like the rows of X, or a column for "
-            f"each of several tasks, got {strengths.shape}"
+            f"y must have shape ({len(pairs)},) like the rows of X, got "
+            f"{strengths.shape}"
         )
-    strengths = strengths.reshape(len(pairs), -1)[:, 0]
     relevant = pairs.assign(**{GAIN: strengths}) if graded else pairs
     relevant = relevant[strengths > relevant_above]
     if not len(relevant):
@@ -411,7 +407,7 @@ def _rank_rows(
     pairs: pd.DataFrame, predictions: Any, kept: NDArray[np.bool_]
 ) -> pd.DataFrame:
     """Rank the rows that are kept by what is predicted for them."""
-    scores = np.asarray(predictions, dtype=float).reshape(len(pairs), -1)[:, 0]
+    scores = np.asarray(predictions, dtype=float).ravel()
     missing = np.flatnonzero(np.isnan(scores))
     if len(missing):
         raise ValueError(f"the estimator predicts NaN in row {missing[0]}")

@@ -215,9 +215,8 @@ class BaseRecommender(BaseEstimator, ABC):
         X : DataFrame or array-like of shape (n, n_columns)
             Held-out interactions, as in `fit`. New items compete by the content that
             they bring along; those without content count as missed.
-        y : array-like of shape (n,) or (n, n_tasks), or None
-            Rows with a strength above 0 are relevant; None: all are. Of several tasks,
-            the first counts, by which lists are ranked; NaN is not relevant.
+        y : array-like of shape (n,) or None
+            Rows with a strength above 0 are relevant; None: all are.
 
         Returns
         -------
@@ -239,7 +238,7 @@ class BaseRecommender(BaseEstimator, ABC):
         check_is_fitted(self)
         now = copy.copy(self)
         ranker, held_out = now._prepare_score(X)
-        strengths = now._read_strengths(y, held_out)
+        strengths = read_strengths(y, held_out)
         check_same_kind(held_out.users, now.user_index_, USER)
         check_same_kind(held_out.items, now.item_index_, ITEM)
         judged = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
@@ -273,12 +272,6 @@ class BaseRecommender(BaseEstimator, ABC):
     def _prepare_score(self, X: Table) -> tuple[Self, Interactions]:
         """Read held-out rows once; also `knowing_items_of` them."""
         return self, self._read_ids(X)
-
-    def _read_strengths(
-        self, y: Numbers | None, rows: Interactions
-    ) -> NDArray[np.float64] | None:
-        """Read which of the rows to be judged are relevant: those above 0."""
-        return read_strengths(y, rows)
 
     def _read_ids(self, X: Table, *, reset: bool = False) -> Interactions:
         """Ids and times of the rows of X; other columns are not looked at."""

@@ -366,8 +366,10 @@ def read_columns_of(
 def take_in(model: FittedModel, rows: Rows) -> FittedModel:
     """Return a copy of a model with interactions folded in."""
     data, ids = model.data, rows.ids
+    n_columns = 1 if rows.answers is None else rows.answers.shape[1]
     check_ratings(model.tasks[0].objective, rows.answers)
-    check_n_tasks(rows.answers, len(model.tasks))
+    if n_columns != len(model.tasks):
+        raise ValueError(f"y has {n_columns} columns, but fit had {len(model.tasks)}")
     if rows.content is None:
         advice = ": add it by add_items first"
         BaseRecommender._check_known(ids.items, data.items, advice)
@@ -383,13 +385,6 @@ def take_in(model: FittedModel, rows: Rows) -> FittedModel:
     model.take_in(with_signals(data, model.tasks), ids.users)
     model.facts = model.facts.with_rows(len(ids), ids.times)
     return model
-
-
-def check_n_tasks(answers: NDArray | None, n_tasks: int) -> None:
-    """Refuse answers, of shape (n, n_columns), to other tasks than those of `fit`."""
-    n_columns = 1 if answers is None else answers.shape[1]
-    if n_columns != n_tasks:
-        raise ValueError(f"y has {n_columns} columns, but fit had {n_tasks}")
 
 
 def liked_rows(tasks: Sequence[Task], rows: Rows) -> NDArray[np.bool_] | None:

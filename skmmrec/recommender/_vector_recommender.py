@@ -37,7 +37,6 @@ from skmmrec.interactions import (
     check_ids,
     check_same_kind,
     find_column,
-    read_answers,
     unit_vectors,
     warn_caller,
 )
@@ -60,7 +59,6 @@ from skmmrec.recommender._preparation import (
     Modalities,
     OtherColumnsAre,
     Rows,
-    check_n_tasks,
     new_items,
     read_columns_of,
     read_rows,
@@ -171,16 +169,6 @@ class VectorRecommender(
         ranker.model_ = model.copy()
         ranker.model_.add_items(new, model.in_space(new_content))
         return ranker, ids
-
-    def _read_strengths(
-        self, y: Numbers | None, rows: Interactions
-    ) -> NDArray[np.float64] | None:
-        n_tasks = len(self.model_.tasks)
-        answers = read_answers(y, rows) if n_tasks > 1 else None
-        if answers is None or answers.shape[1] == 1:
-            return super()._read_strengths(y, rows)
-        check_n_tasks(answers, n_tasks)
-        return answers[:, 0]
 
     # -- learning --------------------------------------------------------------------
 

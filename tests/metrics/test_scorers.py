@@ -161,26 +161,6 @@ def test_several_metrics_make_a_dict(X):
     }
 
 
-@pytest.mark.parametrize("candidates", ["catalog", "rows"])
-@pytest.mark.parametrize("metric", ["ndcg@5", "graded_ndcg@5"])
-def test_of_several_tasks_the_first_counts(X, candidates, metric):
-    train, test = next(LeaveLastOut(3).split(X))
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, (len(X), 2)).astype(float)
-    y[rng.random(len(X)) < 0.2, 0] = np.nan
-    rec = small(objective=["softmax", "mse"]).fit(X.iloc[train], y[train])
-    scorer = make_ranking_scorer(metric, candidates=candidates)
-    held_out, first = X.iloc[test], np.nan_to_num(y[test, 0])
-    expected = scorer(rec, held_out, first)
-    assert 0 < expected < 1
-    assert scorer(rec, held_out, y[test]) == expected
-    assert scorer(rec, held_out, pd.DataFrame(y[test])) == expected
-    with pytest.raises(ValueError, match=r"NaN.*row"):
-        scorer(rec, held_out, y[test, 0])
-    search = GridSearchCV(rec, {"n_factors": [2]}, scoring=scorer, cv=2)
-    assert 0 < search.fit(X, y).best_score_ < 1
-
-
 def test_scorers_survive_pickle_and_clone():
     scorer = make_ranking_scorer(["ndcg@5", "map@3"], relevant_above=2)
     for copy in (clone(scorer), pickle.loads(pickle.dumps(scorer))):
