@@ -128,8 +128,36 @@ def test_names_of_several_levels_are_refused(reader):
     levels = pd.MultiIndex.from_product([TABLE.columns, ["first"]])
     with pytest.raises(ValueError, match=r"X has names of columns in 2 levels, .*axis"):
         READERS[reader](TABLE.set_axis(levels, axis=1))
+    one_level = pd.MultiIndex.from_arrays([TABLE.columns])
+    with pytest.raises(ValueError, match=r"X has names of columns in 1 level, .*axis"):
+        READERS[reader](TABLE.set_axis(one_level, axis=1))
     with pytest.raises(ValueError, match=r"items has names of columns in 2 levels"):
         ItemCatalog(TABLE.set_axis(levels, axis=1), key=("item_id", "first"))
+
+
+@pytest.mark.parametrize("reader", ["fit", "score", "by user"])
+@pytest.mark.parametrize("name", ["user_id", "timestamp"])
+def test_two_columns_of_one_name_are_refused(reader, name):
+    """None of them counts more than the other."""
+    table = pd.concat([TABLE, TABLE[[name]][::-1].reset_index(drop=True)], axis=1)
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        READERS[reader](table)
+
+
+@pytest.mark.filterwarnings("ignore:.* relevant rows were seen in fit")
+@pytest.mark.filterwarnings("ignore:LeaveLastOut. . of . test rows repeat")
+@pytest.mark.parametrize("reader", READERS)
+def test_tensors_are_read_as_arrays(reader):
+    pairs = TABLE.assign(item_id=pd.factorize(TABLE.item_id)[0]).to_numpy()[:, :2]
+    if reader == "score":
+        model = ItemKNNRecommender().fit(pairs)
+        assert model.score(torch.tensor(pairs)) == model.score(pairs)
+        return
+    found, expected = READERS[reader](torch.tensor(pairs)), READERS[reader](pairs)
+    if reader == "fit":
+        assert found.recommend(k=2).equals(expected.recommend(k=2))
+    elif reader != "at random":
+        np.testing.assert_array_equal(found[1], expected[1])
 
 
 @pytest.mark.parametrize("reader", READERS)
