@@ -29,7 +29,9 @@ def refuse_no_table(
         raise TypeError(
             f"{name} is a sparse matrix of shape {X.shape}, but must have one row per "
             f"interaction: with pairs = {name}.tocoo(), give "
-            f"{name}=np.column_stack([pairs.row, pairs.col]) and y=pairs.data"
+            f"{name}=np.column_stack([pairs.row, pairs.col]) and y=pairs.data; or, if "
+            "a ColumnTransformer made it of ids and content, give that "
+            "sparse_threshold=0"
         )
     if advice := how_to_read(X):
         raise TypeError(

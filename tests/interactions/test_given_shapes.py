@@ -11,12 +11,15 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from scipy.sparse import coo_array, csr_matrix, dok_array
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
-from skmmrec import ItemCatalog
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.interactions import as_list, check_ids, read_answers, read_weights
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.model_selection import LeaveLastOut, RandomHoldoutPerUser, TimeSplit
-from skmmrec.recommender import EASERecommender, ItemKNNRecommender
+from skmmrec.recommender import EASERecommender, ItemKNNRecommender, Training
 
 TABLE = pd.DataFrame(
     {"user_id": np.repeat([3, 4, 5], 3), "item_id": list("abcabdbcd"), "timestamp": 0}
@@ -76,6 +79,19 @@ def test_what_is_no_table_is_refused_with_advice(name, reader):
     given, message = NO_TABLES[name]
     with pytest.raises(TypeError, match=f"X .*{message}"):
         READERS[reader](given)
+
+
+def test_sparse_content_is_refused_with_the_option_that_keeps_it_dense():
+    table = TABLE.assign(item_id=pd.factorize(TABLE.item_id)[0], word=list("abcabdbcd"))
+    parts = [
+        ("ids", "passthrough", ["user_id", "item_id"]),
+        ("words", OneHotEncoder(), ["word"]),
+    ]
+    rec = MultimodalFusionRecommender(training=Training(max_epochs=1), random_state=0)
+    model = make_pipeline(ColumnTransformer(parts, sparse_threshold=1), rec)
+    with pytest.raises(TypeError, match=r"ColumnTransformer .* sparse_threshold=0"):
+        model.fit(table)
+    model.set_params(columntransformer__sparse_threshold=0).fit(table)
 
 
 @pytest.mark.parametrize("reader", READERS)
