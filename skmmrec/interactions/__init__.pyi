@@ -73,7 +73,10 @@ from ._types import (
     RawColumn as RawColumn,
     Table as Table,
 )
-from ._unread_times import warn_of_moments as warn_of_moments
+from ._unread_times import (
+    warn_of_moments as warn_of_moments,
+    warn_of_unread_times as warn_of_unread_times,
+)
 from ._values import refuse_missing as refuse_missing, unmasked as unmasked
 from ._vector_tables import (
     read_vector_table as read_vector_table,

@@ -74,7 +74,7 @@ def warn_of_unread_times(X: Any) -> None:
         warn_caller(
             f"the column {name!r} of X holds dates that differ between rows of one "
             "item, and is not read: rows count as being in the order of time. Call it "
-            f"{TIME!r}, or give time_key={name!r}"
+            f"{TIME!r} or, where a splitter sees X itself, give time_key={name!r}"
         )
 
 
