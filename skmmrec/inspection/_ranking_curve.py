@@ -121,7 +121,7 @@ class RankingCurveDisplay:
         -------
         display : RankingCurveDisplay
         """
-        ks = sorted(set(ks))
+        ks = _lengths(ks)
         graded = is_graded([f"{metric}@{k}" for k in ks])
         pairs = read_pairs(X, keys=find_keys(estimator))
         relevant = keep_relevant(pairs, y, relevant_above, graded)
@@ -167,7 +167,7 @@ class RankingCurveDisplay:
         -------
         display : RankingCurveDisplay
         """
-        ks = sorted(set(ks))
+        ks = _lengths(ks)
         names = [f"{metric}@{k}" for k in ks]
         evaluation = evaluate_ranking(recommendations, relevant, names)
         intervals = evaluation.intervals(level, random_state=random_state)
@@ -216,3 +216,11 @@ class RankingCurveDisplay:
         if label is not None:
             self.ax_.legend(frameon=False)
         return self
+
+
+def _lengths(ks: Iterable[int]) -> list[int]:
+    """Sort the lengths of the list, each once."""
+    lengths = sorted(set(ks))
+    if not lengths:
+        raise ValueError("ks is empty: there is no length of the list to plot")
+    return lengths

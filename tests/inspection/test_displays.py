@@ -64,6 +64,8 @@ def test_ranking_curve_takes_only_relevant_rows(fitted):
         fitted, held_out[columns], held_out.rating, relevant_above=3, ks=[5]
     )
     same = RankingCurveDisplay.from_estimator(fitted, liked[columns], ks=[5])
+    with pytest.raises(ValueError, match="ks is empty"):
+        RankingCurveDisplay.from_estimator(fitted, liked[columns], ks=[])
     assert some.values["mean"].tolist() == same.values["mean"].tolist()
     assert some.values["mean"].item() > 0.5
 
