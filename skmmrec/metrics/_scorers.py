@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,7 +134,7 @@ class RankingScorer(BaseEstimator):
 
 
 def make_ranking_scorer(
-    metric: str | Sequence[str] = "ndcg@10",
+    metric: str | Iterable[str] = "ndcg@10",
     *,
     candidates: str = "catalog",
     relevant_above: float = 0.0,
@@ -145,7 +145,7 @@ def make_ranking_scorer(
 
     Parameters
     ----------
-    metric : str or sequence of str, default="ndcg@10"
+    metric : str or iterable of str, default="ndcg@10"
         Metric and length of the list: auc, f1, graded_ndcg (with y as gains), hit_rate,
         map, mrr, ndcg, precision or recall. Several make a scorer that returns a dict,
         with the recommendations made once; ``GridSearchCV`` then needs the name of one
@@ -210,7 +210,7 @@ def make_ranking_scorer(
         "make_ranking_scorer",
     )
     return RankingScorer(
-        metric,
+        metric if isinstance(metric, str) else names,
         candidates=candidates,
         relevant_above=relevant_above,
         user_key=user_key,
