@@ -14,6 +14,7 @@ from skmmrec.inspection._fonts import drawable
 from skmmrec.inspection._sources import content_sources
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
+    count_tasks,
     evaluate_ranking,
     find_keys,
     is_graded,
@@ -130,7 +131,9 @@ class ModalityAblationDisplay:
         """
         _, k = parse_metric(metric)
         pairs = read_pairs(X, keys=find_keys(estimator))
-        relevant = keep_relevant(pairs, y, relevant_above, is_graded([metric]))
+        relevant = keep_relevant(
+            pairs, y, relevant_above, is_graded([metric]), count_tasks(estimator)
+        )
         recommender = with_new_items(estimator, X, pairs)
         warn_of_seen(recommender, relevant)
         rows = {}

@@ -10,6 +10,7 @@ import pandas as pd
 from skmmrec.inspection._axes import get_axes, tidy
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
+    count_tasks,
     evaluate_ranking,
     find_keys,
     is_graded,
@@ -124,7 +125,9 @@ class RankingCurveDisplay:
         ks = _lengths(ks)
         graded = is_graded([f"{metric}@{k}" for k in ks])
         pairs = read_pairs(X, keys=find_keys(estimator))
-        relevant = keep_relevant(pairs, y, relevant_above, graded)
+        relevant = keep_relevant(
+            pairs, y, relevant_above, graded, count_tasks(estimator)
+        )
         recommender = with_new_items(estimator, X, pairs)
         warn_of_seen(recommender, relevant)
         return cls.from_recommendations(

@@ -57,6 +57,7 @@ from ._reading import (
     check_numbers as check_numbers,
     read_answers as read_answers,
     read_interactions as read_interactions,
+    read_ranked as read_ranked,
     read_strengths as read_strengths,
     read_weights as read_weights,
     refuse_columns as refuse_columns,
