@@ -63,12 +63,15 @@ def _is_of_dates(column: pd.Series) -> bool:
 
 def warn_of_unread_times(X: Any) -> None:
     """Say that the order of rows stands in for times which X seems to have."""
-    table = as_frame(X)
-    if table is None or table.shape[1] < 2:
+    first = as_frame(X[:1]) if hasattr(X, "columns") else None
+    if first is None or first.shape[1] < 2:
         return
-    item = find_column(list(table.columns), [ITEM])
-    items = table.iloc[:, 1 if item is None else item].to_numpy()
-    found = find_moments(table, range(table.shape[1]), items)
+    named = find_column(list(first.columns), [ITEM])
+    item = 1 if named is None else named
+    places = [p for p in range(first.shape[1]) if _is_of_dates(first.iloc[:, p])]
+    table = _columns(X, first.columns, [item, *(p for p in places if p != item)])
+    items = table.iloc[:, 0].to_numpy()
+    found = find_moments(table, range(1, table.shape[1]), items)
     if found is not None:
         name = table.columns[found]
         warn_caller(
@@ -76,6 +79,15 @@ def warn_of_unread_times(X: Any) -> None:
             "item, and is not read: rows count as being in the order of time. Call it "
             f"{TIME!r} or, where a splitter sees X itself, give time_key={name!r}"
         )
+
+
+def _columns(X: Any, names: pd.Index, places: list[int]) -> pd.DataFrame:
+    """Take over some columns of a table: to convert all, texts among them, is slow."""
+    if isinstance(X, pd.DataFrame):
+        return X.iloc[:, places]
+    table = as_frame(X.select([names[place] for place in places]))
+    assert table is not None
+    return table
 
 
 def warn_of_moments(
