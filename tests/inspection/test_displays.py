@@ -149,6 +149,23 @@ def test_embedding_map_keeps_the_distances_it_can(fitted, truth):
     )
 
 
+@pytest.mark.parametrize("names", [("$5-$10", "$10-$20"), ("$5_{-$10", "$x^-$y")])
+def test_dollars_in_names_of_groups_are_no_mathematics(fitted, truth, names):
+    items, users = truth.item_table.item_id, truth.users.user_id
+    of_items = pd.Series(np.resize(names, len(items)), items)
+    of_users = pd.Series(np.resize(names, len(users)), users)
+    points = EmbeddingMapDisplay.from_estimator(fitted, groups=of_items)
+    bars = ModalityContributionDisplay.from_estimator(fitted, k=3, groups=of_users)
+    for display, texts in (
+        (points, points.ax_.get_legend().get_texts()),
+        (bars, bars.ax_.get_yticklabels()),
+    ):
+        display.figure_.canvas.draw()
+        written = [text.get_text() for text in texts]
+        assert sorted(text.replace("\\$", "$") for text in written) == sorted(names)
+        assert not any(map(matplotlib.cbook.is_math_text, written))
+
+
 def test_embedding_map_of_users(fitted):
     display = EmbeddingMapDisplay.from_estimator(fitted, kind="users", s=5)
     assert len(display.points) == len(fitted.user_index_)
