@@ -21,6 +21,9 @@ WRITTEN = re.compile(r"\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?\s*")
 # What columns of times are called: numbers in other ones may be ids or prices.
 NAMED = re.compile(r"time|date|unix|epoch|(^|_)(ts|at)$", re.IGNORECASE)
 
+# In which a value is looked for that tells what a column holds; some may be missing.
+_ROWS = 100
+
 
 def find_moments(table: Any, positions: Sequence[int], items: NDArray) -> int | None:
     """Find the first column of dates that differ between rows of one item.
@@ -28,7 +31,7 @@ def find_moments(table: Any, positions: Sequence[int], items: NDArray) -> int | 
     Parameters
     ----------
     table : DataFrame or ndarray of shape (n, n_columns)
-        The columns; the first value of each tells dates, where types do not.
+        The columns; the first values of each tell dates, where types do not.
     positions : sequence of int
         Where to look.
     items : ndarray of shape (n,)
@@ -52,18 +55,25 @@ def find_moments(table: Any, positions: Sequence[int], items: NDArray) -> int | 
 
 def _is_of_dates(column: pd.Series) -> bool:
     """Tell dates, texts of dates, and seconds since 1970 that are called a time."""
+    kind, is_named = column.dtype, NAMED.search(str(column.name)) is not None
+    if pd.api.types.is_datetime64_any_dtype(kind):
+        return True
+    if pd.api.types.is_numeric_dtype(kind) and not is_named:  # most columns
+        return False
     first = column.iloc[0] if len(column) else None
+    if pd.api.types.is_scalar(first) and pd.isna(first):
+        known = column.iloc[:_ROWS].dropna()
+        first = known.iloc[0] if len(known) else None
     if isinstance(first, str):
         return WRITTEN.fullmatch(first) is not None
     if isinstance(first, int | float | np.integer | np.floating):
-        is_named = NAMED.search(str(column.name)) is not None
         return is_named and date_of_number(float(first)) is not None
     return isinstance(first, date | np.datetime64 | pd.Period)
 
 
 def warn_of_unread_times(X: Any) -> None:
     """Say that the order of rows stands in for times which X seems to have."""
-    first = as_frame(X[:1]) if hasattr(X, "columns") else None
+    first = as_frame(X[:_ROWS]) if hasattr(X, "columns") else None
     if first is None or first.shape[1] < 2:
         return
     named = find_column(list(first.columns), [ITEM])

@@ -315,6 +315,14 @@ def test_times_of_any_type_are_warned_of_where_they_are_not_read(kind, library):
     next(TimeSplit(0.3, time_key="sold_at").split(as_given(table)))
 
 
+def test_a_first_time_that_is_missing_hides_none_of_the_others():
+    when = DATED["when"].dt.strftime("%Y-%m-%d").mask(DATED.index == 0)
+    with pytest.warns(UserWarning, match="'when' of X holds dates"):
+        next(TimeSplit(0.3).split(DATED.assign(when=when)))
+    with pytest.warns(UserWarning, match="'when' of X holds dates"):
+        next(TimeSplit(0.3).split(pl.from_pandas(DATED.assign(when=when))))
+
+
 def test_dates_of_items_hide_no_dates_of_rows():
     table = DATED.assign(released=RELEASED)[["user_id", "item_id", "released", "when"]]
     with pytest.warns(UserWarning, match="'when' of X holds dates"):
