@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from skmmrec.inspection._axes import COLORS, MUTED, get_axes, name_rows, tidy
-from skmmrec.inspection._fonts import drawable
+from skmmrec.inspection._fonts import as_label
 from skmmrec.inspection._sources import content_sources
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
+    count_tasks,
     evaluate_ranking,
     find_keys,
     is_graded,
@@ -130,7 +131,9 @@ class ModalityAblationDisplay:
         """
         _, k = parse_metric(metric)
         pairs = read_pairs(X, keys=find_keys(estimator))
-        relevant = keep_relevant(pairs, y, relevant_above, is_graded([metric]))
+        relevant = keep_relevant(
+            pairs, y, relevant_above, is_graded([metric]), count_tasks(estimator)
+        )
         recommender = with_new_items(estimator, X, pairs)
         warn_of_seen(recommender, relevant)
         rows = {}
@@ -158,7 +161,7 @@ class ModalityAblationDisplay:
         """
         self.ax_ = get_axes(ax, size=(6.4, 1.1 + 0.36 * len(self.values)))
         means = self.values["mean"]
-        names = [drawable(str(name)) for name in means.index]
+        names = [as_label(str(name)) for name in means.index]
         style: dict[str, Any] = {
             "height": 0.62,
             "color": [COLORS[0], *[_PALE] * (len(means) - 1)],

@@ -17,7 +17,7 @@ from skmmrec.inspection._axes import (
     tidy,
 )
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
-from skmmrec.inspection._fonts import drawable, families_for
+from skmmrec.inspection._fonts import as_label, families_for
 from skmmrec.interactions import ITEM, USER
 from skmmrec.metrics import find_recommender
 
@@ -133,8 +133,8 @@ class ModalityContributionDisplay:
         self.ax_ = get_axes(ax, size=(6.4, 0.8 + 0.4 * len(self.shares)))
         given = None if colors is None else list(colors)
         palette = modality_colors(list(self.shares), given)
-        names = [drawable(str(bar)) for bar in self.shares.index]
-        labels = [drawable(str(modality)) for modality in self.shares]
+        names = [as_label(str(bar)) for bar in self.shares.index]
+        labels = [as_label(str(modality)) for modality in self.shares]
         left = pd.Series(0.0, self.shares.index)
         self.bars_ = []
         for n, (_, share) in enumerate(self.shares.items()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,7 @@ def measure_drift(
 def _of_vectors(
     reference: Any, current: Any, n_permutations: int, rng: np.random.RandomState
 ) -> pd.DataFrame:
+    _refuse_one_table(reference=reference, current=current)
     samples = [check_array(each, dtype=np.float64) for each in (reference, current)]
     if samples[0].shape[1] != samples[1].shape[1]:
         raise ValueError(
@@ -116,6 +117,17 @@ def _of_vectors(
     drawn = (rng.permutation(labels) for _ in range(n_permutations))
     found = _tested({"vectors": _energy(cdist(rows, rows))}, labels, [*drawn])
     return _told(found, labels)
+
+
+def _refuse_one_table(**samples: Any) -> None:
+    """Refuse ids as if they were numbers of a vector."""
+    for name, sample in samples.items():
+        table = as_frame(sample)
+        if table is not None and {USER, ITEM} & {*table.columns}:
+            raise ValueError(
+                f"{name} has ids of users or items, but the other is no table: give "
+                "two tables, or two samples of vectors"
+            )
 
 
 def _energy(distances: NDArray[np.float64]) -> Statistic:
@@ -140,23 +152,25 @@ def _of_tables(
     for key in (USER, ITEM):  # 7 and "7" would be two, and all of both drifted
         known, new = (table[key].to_numpy() for table in tables.values())
         check_same_kind(new, pd.Index(known), f"current[{key!r}]")
-    rows = pd.concat(tables, names=["window"]).reset_index("window")
+    rows = pd.concat(tables.values(), ignore_index=True)
+    is_current = np.repeat([False, True], [len(table) for table in tables.values()])
     users = rows[USER].to_numpy()
     drawn_users = [
-        rng.permutation(pd.unique(users[rows["window"] == name]))[:_MOST_USERS]
-        for name in tables
+        rng.permutation(pd.unique(users[window]))[:_MOST_USERS]
+        for window in (~is_current, is_current)
     ]
     is_drawn = np.isin(users, np.concatenate(drawn_users))
-    rows, users = rows[is_drawn], users[is_drawn]
-    units = pd.MultiIndex.from_arrays([users, rows["window"] == "current"])
+    rows, users, is_current = rows[is_drawn], users[is_drawn], is_current[is_drawn]
+    units = pd.MultiIndex.from_arrays([users, is_current])
     codes, found = units.factorize()
     owners, labels = found.get_level_values(0), np.asarray(found.get_level_values(1))
     statistics: dict[str, Statistic] = {ITEM: _variation(codes, rows[ITEM])}
     for name in _numbers(reference, current):
-        means = rows[name].astype(float).groupby(codes).mean().to_numpy()
-        if not np.isfinite(means).all():
+        numbers = rows[name].astype(float)
+        if not np.isfinite(numbers).all():
             raise ValueError(f"the column {name!r} has numbers missing, or infinite")
-        statistics[name] = _kolmogorov(means)
+        means = numbers.groupby(codes).mean().to_numpy()
+        statistics[str(name)] = _kolmogorov(means)
     exchanged = _exchanged(pd.Index(owners), labels, n_permutations, rng)
     return _told(_tested(statistics, labels, [*exchanged]), labels)
 
@@ -170,10 +184,10 @@ def _read_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return id_table(table, name)
 
 
-def _numbers(reference: pd.DataFrame, current: pd.DataFrame) -> list[str]:
+def _numbers(reference: pd.DataFrame, current: pd.DataFrame) -> list[Hashable]:
     common = [name for name in reference if name in current]
     return [
-        str(name)
+        name
         for name in common
         if name not in (USER, ITEM, TIME)
         and all(pd.api.types.is_numeric_dtype(t[name]) for t in (reference, current))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from skmmrec.inspection._axes import COLORS, MUTED, get_axes, tidy
-from skmmrec.inspection._fonts import drawable, families_for
+from skmmrec.inspection._fonts import as_label, families_for
 from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class EmbeddingMapDisplay:
             self.ax_.scatter(
                 rows.iloc[:, 0],
                 rows.iloc[:, 1],
-                label=None if label is None else drawable(label),
+                label=None if label is None else as_label(label),
                 # Where colours repeat, shapes tell groups apart.
                 **(style | {"marker": _MARKERS[n // len(COLORS) % 4]} | kwargs),
             )

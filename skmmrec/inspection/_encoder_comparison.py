@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from skmmrec.inspection._axes import COLORS, MUTED, get_axes, name_rows, tidy
-from skmmrec.inspection._fonts import drawable
+from skmmrec.inspection._fonts import as_label
 from skmmrec.model_selection import EncoderComparison
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class EncoderComparisonDisplay:
             "How far behind the best",
             xlabel=f"{self.metric}, less that of the best; hollow: within noise",
         )
-        labels = [drawable(name) for name in names]
+        labels = [as_label(name) for name in names]
         self.ax_.set_yticks(range(len(names)), labels)
         name_rows(self.ax_, labels)
         self.ax_.legend(frameon=False)

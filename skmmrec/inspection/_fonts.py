@@ -43,6 +43,14 @@ def drawable(text: str, otherwise: str | None = None) -> str:
     return "".join(letter or _BOX for letter in shown)
 
 
+def as_label(text: str) -> str:
+    """Return a text from data as a label that can be drawn.
+
+    Between two dollars matplotlib would read mathematics, and drop them or fail.
+    """
+    return drawable(text).replace("$", r"\$")
+
+
 def _is_control(letter: str) -> bool:
     return not letter.isprintable() and not letter.isspace()
 

@@ -10,6 +10,7 @@ import pandas as pd
 from skmmrec.inspection._axes import get_axes, tidy
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
+    count_tasks,
     evaluate_ranking,
     find_keys,
     is_graded,
@@ -121,10 +122,12 @@ class RankingCurveDisplay:
         -------
         display : RankingCurveDisplay
         """
-        ks = sorted(set(ks))
+        ks = _lengths(ks)
         graded = is_graded([f"{metric}@{k}" for k in ks])
         pairs = read_pairs(X, keys=find_keys(estimator))
-        relevant = keep_relevant(pairs, y, relevant_above, graded)
+        relevant = keep_relevant(
+            pairs, y, relevant_above, graded, count_tasks(estimator)
+        )
         recommender = with_new_items(estimator, X, pairs)
         warn_of_seen(recommender, relevant)
         return cls.from_recommendations(
@@ -167,7 +170,7 @@ class RankingCurveDisplay:
         -------
         display : RankingCurveDisplay
         """
-        ks = sorted(set(ks))
+        ks = _lengths(ks)
         names = [f"{metric}@{k}" for k in ks]
         evaluation = evaluate_ranking(recommendations, relevant, names)
         intervals = evaluation.intervals(level, random_state=random_state)
@@ -216,3 +219,11 @@ class RankingCurveDisplay:
         if label is not None:
             self.ax_.legend(frameon=False)
         return self
+
+
+def _lengths(ks: Iterable[int]) -> list[int]:
+    """Sort the lengths of the list, each once."""
+    lengths = sorted(set(ks))
+    if not lengths:
+        raise ValueError("ks is empty: there is no length of the list to plot")
+    return lengths

@@ -19,7 +19,7 @@ from skmmrec.inspection._axes import (
     ink_on,
     modality_colors,
 )
-from skmmrec.inspection._fonts import drawable, families_for
+from skmmrec.inspection._fonts import as_label, families_for
 from skmmrec.interactions import check_count
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class VideoWindowsDisplay:
         end = float(self.windows["end"].max())
         self.ax_.set(xlim=(0, end), ylim=(0, 1), xlabel="seconds")
         if self.title is not None:
-            title = drawable(self.title)
+            title = as_label(self.title)
             self.ax_.set_title(title, family=families_for(title))
         self.ax_.spines[["top", "right", "left"]].set_visible(False)
         middles = [sum(lane) / 2 for lane in (_FRAMES, _SOUND)]

@@ -57,6 +57,7 @@ from ._reading import (
     check_numbers as check_numbers,
     read_answers as read_answers,
     read_interactions as read_interactions,
+    read_ranked as read_ranked,
     read_strengths as read_strengths,
     read_weights as read_weights,
     refuse_columns as refuse_columns,
@@ -73,7 +74,10 @@ from ._types import (
     RawColumn as RawColumn,
     Table as Table,
 )
-from ._unread_times import warn_of_moments as warn_of_moments
+from ._unread_times import (
+    warn_of_moments as warn_of_moments,
+    warn_of_unread_times as warn_of_unread_times,
+)
 from ._values import refuse_missing as refuse_missing, unmasked as unmasked
 from ._vector_tables import (
     read_vector_table as read_vector_table,

@@ -20,6 +20,7 @@ from skmmrec.interactions._keys import (
 from skmmrec.interactions._no_tables import refuse_no_table
 from skmmrec.interactions._times import check_times
 from skmmrec.interactions._unread_times import warn_of_unread_times
+from skmmrec.interactions._values import on_host
 
 Column = str | int | None
 
@@ -122,7 +123,7 @@ def _pick(X: Any, column: str | int, argument: str) -> tuple[Any, str]:
     names = column_names(X)
     if names is not None:
         return _at(X, names, _position_of(names, column, argument))
-    table = np.asarray(X, dtype=getattr(X, "dtype", object))
+    table = np.asarray(on_host(X), dtype=None if hasattr(X, "dtype") else object)
     if isinstance(column, str):
         raise ValueError(f"{argument}={column!r} is a name, but X has no column names")
     if table.ndim != 2 or not -table.shape[1] <= column < table.shape[1]:
@@ -133,6 +134,10 @@ def _pick(X: Any, column: str | int, argument: str) -> tuple[Any, str]:
 
 
 def _at(X: Any, names: list[Any], position: int) -> tuple[Any, str]:
+    if names.count(names[position]) > 1:
+        raise ValueError(
+            f"X has several columns {names[position]!r}: rename all but one"
+        )
     values = X.iloc[:, position] if hasattr(X, "iloc") else X[names[position]]
     return values, str(names[position])
 

@@ -29,7 +29,9 @@ def refuse_no_table(
         raise TypeError(
             f"{name} is a sparse matrix of shape {X.shape}, but must have one row per "
             f"interaction: with pairs = {name}.tocoo(), give "
-            f"{name}=np.column_stack([pairs.row, pairs.col]) and y=pairs.data"
+            f"{name}=np.column_stack([pairs.row, pairs.col]) and y=pairs.data; or, if "
+            "a ColumnTransformer made it of ids and content, give that "
+            "sparse_threshold=0"
         )
     if advice := how_to_read(X):
         raise TypeError(
@@ -62,10 +64,11 @@ def refuse_levels(X: Any, name: str) -> None:
 
     Raises ValueError, which calls the table `name`.
     """
-    if isinstance(X, pd.DataFrame) and X.columns.nlevels > 1:
+    if isinstance(X, pd.DataFrame) and isinstance(X.columns, pd.MultiIndex):
+        n_levels = X.columns.nlevels
         raise ValueError(
-            f"{name} has names of columns in {X.columns.nlevels} levels, such as "
-            f"{X.columns[0]!r}: name each column by one text, by "
+            f"{name} has names of columns in {n_levels} level{'s'[: n_levels - 1]}, "
+            f"such as {X.columns[0]!r}: name each column by one text, by "
             f"{name}.set_axis([...], axis=1)"
         )
 

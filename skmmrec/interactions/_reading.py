@@ -170,6 +170,23 @@ def read_answers(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | No
     return np.column_stack(columns)
 
 
+def read_ranked(
+    y: Numbers | None, X: Interactions, n_tasks: int
+) -> NDArray[np.float64] | None:
+    """Validate y, and return the answers by which lists are ranked.
+
+    Of several tasks these are those of the first, where NaN is no answer.
+    """
+    if n_tasks == 1:
+        return read_strengths(y, X)
+    answers = read_answers(y, X)
+    if answers is None:
+        return None
+    if answers.shape[1] not in (1, n_tasks):
+        raise ValueError(f"y has {answers.shape[1]} columns, but fit had {n_tasks}")
+    return answers[:, 0]
+
+
 def read_weights(
     sample_weight: Numbers | None, X: Interactions
 ) -> NDArray[np.float64] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -11,18 +12,30 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skmmrec.interactions._caller import warn_caller
+from skmmrec.interactions._frames import as_frame
 from skmmrec.interactions._keys import ITEM, TIME, find_column
+from skmmrec.interactions._times import date_of_number
+
+# A date, perhaps with a time of day, in the format of ISO 8601.
+WRITTEN = re.compile(r"\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?\s*")
+# What columns of times are called: numbers in other ones may be ids or prices.
+NAMED = re.compile(r"time|date|unix|epoch|(^|_)(ts|at)$", re.IGNORECASE)
+
+# In which a value is looked for that tells what a column holds; some may be missing.
+_ROWS = 100
 
 
-def find_dates(table: Any, positions: Sequence[int]) -> int | None:
-    """Find the first column of dates; its first value tells, where types do not.
+def find_moments(table: Any, positions: Sequence[int], items: NDArray) -> int | None:
+    """Find the first column of dates that differ between rows of one item.
 
     Parameters
     ----------
     table : DataFrame or ndarray of shape (n, n_columns)
-        The columns.
+        The columns; the first values of each tell dates, where types do not.
     positions : sequence of int
         Where to look.
+    items : ndarray of shape (n,)
+        The item of each row.
 
     Returns
     -------
@@ -30,34 +43,61 @@ def find_dates(table: Any, positions: Sequence[int]) -> int | None:
         Its position.
     """
     if not isinstance(table, pd.DataFrame):
-        if getattr(table, "dtype", np.dtype(float)).kind not in "OM":
+        if getattr(table, "dtype", np.dtype(float)).kind not in "OTUM":
             return None
         table = pd.DataFrame(table)
-    return next((p for p in positions if _is_of_dates(table.iloc[:, p])), None)
+    columns = ((p, table.iloc[:, p]) for p in positions)
+    return next(
+        (p for p, column in columns if _is_of_dates(column) and _vary(column, items)),
+        None,
+    )
 
 
 def _is_of_dates(column: pd.Series) -> bool:
-    if pd.api.types.is_datetime64_any_dtype(column):
+    """Tell dates, texts of dates, and seconds since 1970 that are called a time."""
+    kind, is_named = column.dtype, NAMED.search(str(column.name)) is not None
+    if pd.api.types.is_datetime64_any_dtype(kind):
         return True
-    if column.dtype != object or len(column) == 0:
+    if pd.api.types.is_numeric_dtype(kind) and not is_named:  # most columns
         return False
-    return isinstance(column.iloc[0], date | np.datetime64)
+    first = column.iloc[0] if len(column) else None
+    if pd.api.types.is_scalar(first) and pd.isna(first):
+        known = column.iloc[:_ROWS].dropna()
+        first = known.iloc[0] if len(known) else None
+    if isinstance(first, str):
+        return WRITTEN.fullmatch(first) is not None
+    if isinstance(first, int | float | np.integer | np.floating):
+        return is_named and date_of_number(float(first)) is not None
+    return isinstance(first, date | np.datetime64 | pd.Period)
 
 
 def warn_of_unread_times(X: Any) -> None:
     """Say that the order of rows stands in for times which X seems to have."""
-    if not isinstance(X, pd.DataFrame) or X.shape[1] < 2:
+    first = as_frame(X[:_ROWS]) if hasattr(X, "columns") else None
+    if first is None or first.shape[1] < 2:
         return
-    item = find_column(list(X.columns), [ITEM])
-    items = X.iloc[:, 1 if item is None else item].to_numpy()
-    found = find_dates(X, range(X.shape[1]))
-    if found is not None and _are_of_rows(X.iloc[:, found], items):
-        name = X.columns[found]
+    named = find_column(list(first.columns), [ITEM])
+    item = 1 if named is None else named
+    places = [p for p in range(first.shape[1]) if _is_of_dates(first.iloc[:, p])]
+    table = _columns(X, first.columns, [item, *(p for p in places if p != item)])
+    items = table.iloc[:, 0].to_numpy()
+    found = find_moments(table, range(1, table.shape[1]), items)
+    if found is not None:
+        name = table.columns[found]
         warn_caller(
             f"the column {name!r} of X holds dates that differ between rows of one "
             "item, and is not read: rows count as being in the order of time. Call it "
-            f"{TIME!r}, or give time_key={name!r}"
+            f"{TIME!r} or, where a splitter sees X itself, give time_key={name!r}"
         )
+
+
+def _columns(X: Any, names: pd.Index, places: list[int]) -> pd.DataFrame:
+    """Take over some columns of a table: to convert all, texts among them, is slow."""
+    if isinstance(X, pd.DataFrame):
+        return X.iloc[:, places]
+    table = as_frame(X.select([names[place] for place in places]))
+    assert table is not None
+    return table
 
 
 def warn_of_moments(
@@ -74,13 +114,11 @@ def warn_of_moments(
     items : ndarray of shape (n,)
         The item of each row.
     """
-    found = find_dates(table, positions)
-    if found is None:
-        return
-    is_named = isinstance(table, pd.DataFrame)
-    frame = pd.DataFrame(table)
-    if _are_of_rows(frame.iloc[:, found], items):
-        name = f"{frame.columns[found]!r}" if is_named else f"number {found}"
+    found = find_moments(table, positions, items)
+    if found is not None:
+        name = f"number {found}"
+        if isinstance(table, pd.DataFrame):
+            name = repr(table.columns[found])
         warn_caller(
             f"the column {name} of X holds dates that differ between rows of one item, "
             "and is read as content, of which the first row counts. If it tells when "
@@ -89,6 +127,6 @@ def warn_of_moments(
         )
 
 
-def _are_of_rows(dates: pd.Series, items: NDArray) -> bool:
+def _vary(dates: pd.Series, items: NDArray) -> bool:
     """Tell dates of rows from those of items, which do not differ between rows."""
     return bool(dates.groupby(items).nunique().max() > 1)

@@ -44,6 +44,7 @@ from ._names import parse_metric as parse_metric
 from ._ranking_all import recommend_exactly as recommend_exactly
 from ._relevance import rank_lists as rank_lists
 from ._scorers import (
+    count_tasks as count_tasks,
     find_keys as find_keys,
     find_recommender as find_recommender,
     is_graded as is_graded,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -149,7 +149,7 @@ class RankingEvaluation:
 def evaluate_ranking(
     recommendations: pd.DataFrame,
     relevant: pd.DataFrame,
-    metrics: Sequence[str] = _DEFAULT,
+    metrics: Iterable[str] = _DEFAULT,
     *,
     user_key: str = USER,
     item_key: str = ITEM,
@@ -165,7 +165,7 @@ def evaluate_ranking(
     relevant : DataFrame
         The relevant items: one row with user_id, or query, and item_id per pair and,
         optionally, gain, a positive number that "graded_ndcg" uses.
-    metrics : str or sequence of str
+    metrics : str or iterable of str
         Names with the length of the list: auc, f1, graded_ndcg, hit_rate, map, mrr,
         ndcg, precision and recall, as in "ndcg@10".
     user_key, item_key : str, default="user_id" and "item_id"
@@ -180,8 +180,8 @@ def evaluate_ranking(
     Raises
     ------
     ValueError
-        If a metric is unknown, a column or id is missing, a gain is not above 0, or
-        nothing is relevant.
+        If a metric is unknown or there is none, a column or id is missing, a gain is
+        not above 0, or nothing is relevant.
 
     See Also
     --------
@@ -209,12 +209,13 @@ def evaluate_ranking(
     >>> evaluation.mean().round(2).to_dict()
     {'ndcg@2': 0.82, 'mrr@2': 0.75}
     """
-    if isinstance(metrics, str):
-        metrics = [metrics]
-    for name in metrics:
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    if not names:
+        raise ValueError("metrics must name at least one metric")
+    for name in names:
         parse_metric(name)
     relevant = _with_usual_names(relevant, "relevant", user_key, item_key)
-    return RankingEvaluation(ranked_relevance(recommendations, relevant), list(metrics))
+    return RankingEvaluation(ranked_relevance(recommendations, relevant), names)
 
 
 def _with_usual_names(

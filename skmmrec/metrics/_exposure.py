@@ -15,6 +15,7 @@ from skmmrec.interactions import (
     check_same_kind,
     groups_of,
     id_table,
+    plain,
 )
 
 
@@ -128,15 +129,16 @@ def _merit(merit: pd.Series, catalog: pd.Index) -> pd.Series:
     ids = pd.Index(check_ids(merit.index, "the index of merit"))
     check_same_kind(ids, catalog, ITEM)
     if len(unknown := ids.difference(catalog)):
-        raise ValueError(f"merit has item {unknown[0]!r}, which groups lacks")
+        raise ValueError(f"merit has item {plain(unknown[0])!r}, which groups lacks")
     if ids.has_duplicates:
-        raise ValueError(f"merit has {ids[ids.duplicated()][0]!r} more than once")
+        twice = plain(ids[ids.duplicated()][0])
+        raise ValueError(f"merit has {twice!r} more than once")
     values = merit.to_numpy(dtype=np.float64)
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         raise ValueError(
             f"merit must be finite and at least 0, got {values[bad][0]} for "
-            f"{ids[bad][0]!r}"
+            f"{plain(ids[bad][0])!r}"
         )
     if not values.any():
         raise ValueError("merit is 0 for all items")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,9 @@ class RankingScorer(BaseEstimator):
             A recommender, or a Pipeline or a search that ends in one.
         X : DataFrame or array-like of shape (n_rows, n_columns)
             Held-out interactions, as the estimator takes them.
-        y : array-like of shape (n_rows,), default=None
-            Strength of each interaction; None where every row is relevant.
+        y : array-like of shape (n_rows,) or (n_rows, n_tasks), default=None
+            Strength of each interaction; None where every row is relevant. Of several
+            tasks the first counts, by which lists are ranked; NaN is not relevant.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows. A user counts as much as the relevant rows of the user
             do on average; a row of weight 0 is as if it were not there.
@@ -79,7 +80,9 @@ class RankingScorer(BaseEstimator):
         """
         names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
         pairs = read_pairs(X, self.user_key, self.item_key, keys=find_keys(estimator))
-        relevant = keep_relevant(pairs, y, self.relevant_above, is_graded(names))
+        relevant = keep_relevant(
+            pairs, y, self.relevant_above, is_graded(names), count_tasks(estimator)
+        )
         weights = _read_weights(sample_weight, pairs)
         relevant = relevant[weights[relevant.index] > 0]
         if not len(relevant):
@@ -134,7 +137,7 @@ class RankingScorer(BaseEstimator):
 
 
 def make_ranking_scorer(
-    metric: str | Sequence[str] = "ndcg@10",
+    metric: str | Iterable[str] = "ndcg@10",
     *,
     candidates: str = "catalog",
     relevant_above: float = 0.0,
@@ -145,7 +148,7 @@ def make_ranking_scorer(
 
     Parameters
     ----------
-    metric : str or sequence of str, default="ndcg@10"
+    metric : str or iterable of str, default="ndcg@10"
         Metric and length of the list: auc, f1, graded_ndcg (with y as gains), hit_rate,
         map, mrr, ndcg, precision or recall. Several make a scorer that returns a dict,
         with the recommendations made once; ``GridSearchCV`` then needs the name of one
@@ -210,7 +213,7 @@ def make_ranking_scorer(
         "make_ranking_scorer",
     )
     return RankingScorer(
-        metric,
+        metric if isinstance(metric, str) else names,
         candidates=candidates,
         relevant_above=relevant_above,
         user_key=user_key,
@@ -349,6 +352,14 @@ def find_keys(estimator: Any) -> Keys:
     return next(keys, Keys())
 
 
+def count_tasks(estimator: Any) -> int:
+    """Count the columns of y that a recommender inside searches and pipelines had."""
+    counts = (
+        layer.n_tasks_ for layer in _layers(estimator) if hasattr(layer, "n_tasks_")
+    )
+    return next(counts, 1)
+
+
 def read_pairs(
     X: Any,
     user: str | int | None = None,
@@ -372,18 +383,24 @@ def is_graded(names: Sequence[str]) -> bool:
 
 
 def keep_relevant(
-    pairs: pd.DataFrame, y: Any, relevant_above: float, graded: bool = False
+    pairs: pd.DataFrame,
+    y: Any,
+    relevant_above: float,
+    graded: bool = False,
+    n_tasks: int = 1,
 ) -> pd.DataFrame:
     """Keep the relevant rows.
 
-    They are those with `y` above `relevant_above`, or all without `y`. If `graded`, `y`
-    is kept as the column gain. A ValueError says that `y` has another shape or a value
-    that is missing or no number, or that no row is relevant.
+    They are those with `y` above `relevant_above`, or all without `y`. Of several tasks
+    the first counts, where NaN is no answer. If `graded`, `y` is kept as the column
+    gain. A ValueError says that `y` has another shape or a value that is missing or no
+    number, or that no row is relevant.
     """
     if y is None:
         return pairs
-    strengths = check_numbers(y, "y")
-    if strengths.shape == (len(pairs), 1):
+    finite: Any = True if n_tasks == 1 else "allow-nan"
+    strengths = check_numbers(y, "y", ensure_all_finite=finite)
+    if strengths.shape in ((len(pairs), 1), (len(pairs), n_tasks)):
         strengths = strengths[:, 0]
     if strengths.shape != (len(pairs),):
         raise ValueError(
@@ -407,7 +424,9 @@ def _rank_rows(
     pairs: pd.DataFrame, predictions: Any, kept: NDArray[np.bool_]
 ) -> pd.DataFrame:
     """Rank the rows that are kept by what is predicted for them."""
-    scores = np.asarray(predictions, dtype=float).ravel()
+    scores = np.asarray(predictions, dtype=float)
+    if scores.ndim == 2:  # of several tasks
+        scores = scores[:, 0]
     missing = np.flatnonzero(np.isnan(scores))
     if len(missing):
         raise ValueError(f"the estimator predicts NaN in row {missing[0]}")

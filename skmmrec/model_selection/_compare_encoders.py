@@ -17,7 +17,16 @@ from sklearn.utils._param_validation import (
 
 from skmmrec._sklearn import BaseEstimator, Transformer
 from skmmrec.catalog import Blocks, ItemCatalog
-from skmmrec.interactions import ITEM, USER, Keys, Numbers, Table, take_over
+from skmmrec.interactions import (
+    ITEM,
+    TIME,
+    USER,
+    Keys,
+    Numbers,
+    Table,
+    take_over,
+    warn_of_unread_times,
+)
 from skmmrec.metrics import parse_metric
 from skmmrec.model_selection._encoder_candidates import (
     ALONE,
@@ -151,8 +160,8 @@ def compare_encoders(
 
     Notes
     -----
-    A pair of user and item counts once, by its first row. Transformers that learn, such
-    as `TfidfVectorizer`, see the content of all items and no likes.
+    A pair of user and item counts once, at its first time. Transformers that learn,
+    such as `TfidfVectorizer`, see the content of all items and no likes.
 
     A transformer that several `ColumnTransformer` share runs once, and its seconds
     count for each. They are measured here and now: after models are loaded, where they
@@ -189,6 +198,8 @@ def compare_encoders(
     encodings = Encodings(take_over(items, "items"), key, candidates.all_parts)
     keys = Keys.of([user_key], [key])
     likes, users = read_likes(interactions, y, relevant_above, keys, encodings.ids)
+    if TIME not in likes and any(hasattr(way, "time_key") for way in (warm, cold)):
+        warn_of_unread_times(interactions)
     folds = make_folds(likes, warm, cold, random_state)
     # A half-life that each candidate chose would take four fifths of the time; it cost
     # 14 % of NDCG@10 of new films on MovieLens.

@@ -79,9 +79,13 @@ def read_likes(
     if rows.times is not None:
         likes[TIME] = rows.times
     if strengths is not None:
-        likes = likes[strengths > relevant_above]
+        likes = likes[strengths > relevant_above].copy()
     if not len(likes):
         raise ValueError(f"interactions hold no like: no y is above {relevant_above}")
+    if TIME in likes:  # of a pair the first time counts, however the rows are sorted
+        likes = likes.assign(
+            **{TIME: likes.groupby([USER, ITEM])[TIME].transform("min")}
+        )
     return likes.drop_duplicates([USER, ITEM], ignore_index=True), users
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -142,12 +143,13 @@ class LeaveLastOut(_TimedSplitter):
 
 
 class TimeSplit(_TimedSplitter):
-    """Train on interactions before a point in time, and test on those after it.
+    """Train on interactions before a point in time, and test on those from it on.
 
     Parameters
     ----------
     test_size : float or int, default=0.2
-        Share (float) or number (int) of the rows to test on in each fold.
+        Share (float) or number (int) of the rows to test on in each fold. Rows of one
+        time stay together, so it is the nearest number that whole times give.
     n_splits : int, default=1
         Number of folds. The last fold tests on the last rows, the fold before it on
         those before, and so on; each trains on everything before its test rows.
@@ -159,6 +161,11 @@ class TimeSplit(_TimedSplitter):
         Whether to drop test rows with users or items that are not in the training rows
         of the fold.
 
+    Warns
+    -----
+    UserWarning
+        Where a time has so many rows that a fold tests on more than twice `test_size`.
+
     See Also
     --------
     LeaveLastOut : Cuts every user at their own last interactions.
@@ -166,10 +173,14 @@ class TimeSplit(_TimedSplitter):
 
     Notes
     -----
-    Rows with the same time keep their order. Of these splits, only this one keeps
-    everything about the future out of training, since it splits all users at one time:
-    Y. Ji, A. Sun, J. Zhang and C. Li, "A Critical Study on Data Leakage in Recommender
-    System Offline Evaluation", ACM TOIS 41(3), 2023.
+    All rows of one time, such as a day, are in one part, so the folds do not depend on
+    the order of the rows. To cut within a time, give `split` other times as `groups`,
+    such as ``groups=np.arange(len(X))`` for rows in their order.
+
+    Of these splits, only this one keeps everything about the future out of training,
+    since it splits all users at one time: Y. Ji, A. Sun, J. Zhang and C. Li, "A
+    Critical Study on Data Leakage in Recommender System Offline Evaluation", ACM TOIS
+    41(3), 2023.
 
     Examples
     --------
@@ -220,10 +231,41 @@ class TimeSplit(_TimedSplitter):
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         times = time_codes(X, self.time_key, groups)
-        from_end, _ = ranks_within(np.zeros(len(times), dtype=np.int64), times)
-        size = max(1, int(how_many(self.test_size, len(times))))
-        for later in reversed(range(0, self.n_splits * size, size)):
-            yield (
-                from_end >= later + size,
-                (from_end >= later) & (from_end < later + size),
+        n_rows = len(times)
+        n_earlier = np.append(0, np.bincount(times).cumsum())
+        size = max(1, int(how_many(self.test_size, n_rows)))
+        if self.n_splits * size >= n_rows:
+            raise ValueError(
+                f"TimeSplit: no row to train on in fold 0 of X with {n_rows} rows"
             )
+        for first, end in pairwise(_cuts(n_earlier, size, self.n_splits)):
+            n_tested = int(n_earlier[end] - n_earlier[first])
+            if n_tested > 2 * size:
+                warn_caller(
+                    f"TimeSplit: a fold tests on {n_tested} of {n_rows} rows, not on "
+                    f"{size}, as {n_earlier[first + 1] - n_earlier[first]} are of one "
+                    "time and stay together"
+                )
+            yield times < first, (times >= first) & (times < end)
+
+
+def _cuts(n_earlier: NDArray[np.int64], size: int, n_splits: int) -> list[int]:
+    """Choose the times at which folds begin, and the end of the last one.
+
+    Each fold has about `size` rows, and at least one time; so have the rows before all
+    folds. `n_earlier` counts the rows before each time, and all of them at its end.
+    """
+    n_times = len(n_earlier) - 1
+    if n_times <= n_splits:
+        raise ValueError(
+            f"TimeSplit: n_splits={n_splits} needs rows of {n_splits + 1} times, but "
+            f"the {n_earlier[-1]} rows of X are of {n_times}, and rows of one time "
+            "stay together. Other times can be given as groups"
+        )
+    cuts = [n_times]
+    for n_folds_before in reversed(range(n_splits)):
+        later = cuts[0]
+        candidates = np.arange(n_folds_before + 1, later)
+        off = np.abs(n_earlier[later] - n_earlier[candidates] - size)
+        cuts.insert(0, int(candidates[off.argmin()]))
+    return cuts

@@ -36,7 +36,7 @@ from skmmrec.interactions import (
     plain,
     positions,
     read_interactions,
-    read_strengths,
+    read_ranked,
     refuse_no_table,
     wanted_columns,
     warn_caller,
@@ -73,6 +73,8 @@ class BaseRecommender(BaseEstimator, ABC):
         Every pair met.
     history_ : History
         Those of them that count as liked.
+    n_tasks_ : int
+        Number of columns of `y` in `fit`, at least 1; the first ranks lists.
     """
 
     @abstractmethod
@@ -108,6 +110,11 @@ class BaseRecommender(BaseEstimator, ABC):
     def history_(self) -> History:
         """Pairs that make up the users' histories, by position."""
         return self._data.history
+
+    @property
+    def n_tasks_(self) -> int:
+        """Number of answers to each row of `fit`; lists are ranked by the first."""
+        return 1
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name; ``a__b`` is parameter b of what parameter a is.
@@ -215,8 +222,9 @@ class BaseRecommender(BaseEstimator, ABC):
         X : DataFrame or array-like of shape (n, n_columns)
             Held-out interactions, as in `fit`. New items compete by the content that
             they bring along; those without content count as missed.
-        y : array-like of shape (n,) or None
-            Rows with a strength above 0 are relevant; None: all are.
+        y : array-like of shape (n,) or (n, n_tasks), or None
+            Rows with a strength above 0 are relevant; None: all are. Of several tasks
+            the first counts, by which lists are ranked; there, NaN is not relevant.
 
         Returns
         -------
@@ -238,7 +246,7 @@ class BaseRecommender(BaseEstimator, ABC):
         check_is_fitted(self)
         now = copy.copy(self)
         ranker, held_out = now._prepare_score(X)
-        strengths = read_strengths(y, held_out)
+        strengths = read_ranked(y, held_out, now.n_tasks_)
         check_same_kind(held_out.users, now.user_index_, USER)
         check_same_kind(held_out.items, now.item_index_, ITEM)
         judged = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})

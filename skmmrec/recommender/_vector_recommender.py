@@ -115,6 +115,11 @@ class VectorRecommender(
     def _data(self) -> InteractionData:
         return self.model_.data
 
+    @property
+    def n_tasks_(self) -> int:
+        """Number of answers to each row of `fit`; lists are ranked by the first."""
+        return len(self.model_.tasks)
+
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name; ``training__max_epochs`` is one inside another.
 

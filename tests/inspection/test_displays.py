@@ -64,6 +64,8 @@ def test_ranking_curve_takes_only_relevant_rows(fitted):
         fitted, held_out[columns], held_out.rating, relevant_above=3, ks=[5]
     )
     same = RankingCurveDisplay.from_estimator(fitted, liked[columns], ks=[5])
+    with pytest.raises(ValueError, match="ks is empty"):
+        RankingCurveDisplay.from_estimator(fitted, liked[columns], ks=[])
     assert some.values["mean"].tolist() == same.values["mean"].tolist()
     assert some.values["mean"].item() > 0.5
 
@@ -145,6 +147,23 @@ def test_embedding_map_keeps_the_distances_it_can(fitted, truth):
     np.testing.assert_allclose(
         np.linalg.norm(display.points, axis=0), largest, rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("names", [("$5-$10", "$10-$20"), ("$5_{-$10", "$x^-$y")])
+def test_dollars_in_names_of_groups_are_no_mathematics(fitted, truth, names):
+    items, users = truth.item_table.item_id, truth.users.user_id
+    of_items = pd.Series(np.resize(names, len(items)), items)
+    of_users = pd.Series(np.resize(names, len(users)), users)
+    points = EmbeddingMapDisplay.from_estimator(fitted, groups=of_items)
+    bars = ModalityContributionDisplay.from_estimator(fitted, k=3, groups=of_users)
+    for display, texts in (
+        (points, points.ax_.get_legend().get_texts()),
+        (bars, bars.ax_.get_yticklabels()),
+    ):
+        display.figure_.canvas.draw()
+        written = [text.get_text() for text in texts]
+        assert sorted(text.replace("\\$", "$") for text in written) == sorted(names)
+        assert not any(map(matplotlib.cbook.is_math_text, written))
 
 
 def test_embedding_map_of_users(fitted):

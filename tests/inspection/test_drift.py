@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import ks_2samp, kstest
@@ -99,3 +100,42 @@ def test_what_cannot_be_compared_is_named(change, message):
         measure_drift(one, change(one))
     with pytest.raises(ValueError, match="vectors of 2 numbers, current of 3"):
         measure_drift(np.ones((4, 2)), np.ones((4, 3)))
+
+
+@pytest.mark.parametrize("kind", [float, "Float64", pd.ArrowDtype(pa.float64())])
+def test_one_missing_number_is_named(kind):
+    one = window(np.random.default_rng(3), range(4))
+    gap = one.assign(score=one.score.astype(kind).mask(one.index == 7))
+    with pytest.raises(ValueError, match="'score' has numbers missing"):
+        measure_drift(one, gap)
+
+
+def test_index_and_names_of_tables_do_not_matter():
+    rng = np.random.default_rng(5)
+    one, other = window(rng, range(20)), window(rng, range(20), shift=1.0)
+    options = {"n_permutations": 19, "random_state": 0}
+    expected = measure_drift(one, other, **options)
+    levels = pd.MultiIndex.from_arrays([range(len(one)), range(len(one))])
+    for first, second in (
+        (one.rename_axis("window"), other),
+        (one.set_axis(levels), other),
+        (one, other.set_axis(levels)),
+    ):
+        pd.testing.assert_frame_equal(measure_drift(first, second, **options), expected)
+    for name in ("window", 0):
+        found = measure_drift(
+            *(table.rename(columns={"score": name}) for table in (one, other)),
+            **options,
+        )
+        pd.testing.assert_frame_equal(found, expected.rename({"score": str(name)}))
+
+
+def test_ids_are_no_numbers_of_a_vector():
+    one = window(np.random.default_rng(6), range(4))
+    with pytest.raises(ValueError, match=r"reference has ids .* the other is no table"):
+        measure_drift(one, one.to_numpy())
+    with pytest.raises(ValueError, match=r"current has ids .* the other is no table"):
+        measure_drift(one.to_numpy(), one)
+    vectors = one[["score"]]
+    found = measure_drift(vectors, vectors.to_numpy(), n_permutations=9)
+    assert found.index.tolist() == ["vectors"]

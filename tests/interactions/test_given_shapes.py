@@ -11,12 +11,15 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from scipy.sparse import coo_array, csr_matrix, dok_array
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
-from skmmrec import ItemCatalog
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.interactions import as_list, check_ids, read_answers, read_weights
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.model_selection import LeaveLastOut, RandomHoldoutPerUser, TimeSplit
-from skmmrec.recommender import EASERecommender, ItemKNNRecommender
+from skmmrec.recommender import EASERecommender, ItemKNNRecommender, Training
 
 TABLE = pd.DataFrame(
     {"user_id": np.repeat([3, 4, 5], 3), "item_id": list("abcabdbcd"), "timestamp": 0}
@@ -78,6 +81,19 @@ def test_what_is_no_table_is_refused_with_advice(name, reader):
         READERS[reader](given)
 
 
+def test_sparse_content_is_refused_with_the_option_that_keeps_it_dense():
+    table = TABLE.assign(item_id=pd.factorize(TABLE.item_id)[0], word=list("abcabdbcd"))
+    parts = [
+        ("ids", "passthrough", ["user_id", "item_id"]),
+        ("words", OneHotEncoder(), ["word"]),
+    ]
+    rec = MultimodalFusionRecommender(training=Training(max_epochs=1), random_state=0)
+    model = make_pipeline(ColumnTransformer(parts, sparse_threshold=1), rec)
+    with pytest.raises(TypeError, match=r"ColumnTransformer .* sparse_threshold=0"):
+        model.fit(table)
+    model.set_params(columntransformer__sparse_threshold=0).fit(table)
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_a_relation_of_duckdb_is_refused_with_advice(reader):
     duckdb = pytest.importorskip("duckdb")  # which comes with Feast
@@ -128,8 +144,36 @@ def test_names_of_several_levels_are_refused(reader):
     levels = pd.MultiIndex.from_product([TABLE.columns, ["first"]])
     with pytest.raises(ValueError, match=r"X has names of columns in 2 levels, .*axis"):
         READERS[reader](TABLE.set_axis(levels, axis=1))
+    one_level = pd.MultiIndex.from_arrays([TABLE.columns])
+    with pytest.raises(ValueError, match=r"X has names of columns in 1 level, .*axis"):
+        READERS[reader](TABLE.set_axis(one_level, axis=1))
     with pytest.raises(ValueError, match=r"items has names of columns in 2 levels"):
         ItemCatalog(TABLE.set_axis(levels, axis=1), key=("item_id", "first"))
+
+
+@pytest.mark.parametrize("reader", ["fit", "score", "by user"])
+@pytest.mark.parametrize("name", ["user_id", "timestamp"])
+def test_two_columns_of_one_name_are_refused(reader, name):
+    """None of them counts more than the other."""
+    table = pd.concat([TABLE, TABLE[[name]][::-1].reset_index(drop=True)], axis=1)
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        READERS[reader](table)
+
+
+@pytest.mark.filterwarnings("ignore:.* relevant rows were seen in fit")
+@pytest.mark.filterwarnings("ignore:LeaveLastOut. . of . test rows repeat")
+@pytest.mark.parametrize("reader", READERS)
+def test_tensors_are_read_as_arrays(reader):
+    pairs = TABLE.assign(item_id=pd.factorize(TABLE.item_id)[0]).to_numpy()[:, :2]
+    if reader == "score":
+        model = ItemKNNRecommender().fit(pairs)
+        assert model.score(torch.tensor(pairs)) == model.score(pairs)
+        return
+    found, expected = READERS[reader](torch.tensor(pairs)), READERS[reader](pairs)
+    if reader == "fit":
+        assert found.recommend(k=2).equals(expected.recommend(k=2))
+    elif reader != "at random":
+        np.testing.assert_array_equal(found[1], expected[1])
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -275,6 +275,70 @@ def test_dates_of_rows_that_a_split_does_not_read_are_warned_of(splitter, kind):
     next(reads.split(table))
 
 
+def as_texts(dates):
+    return dates.dt.strftime("%Y-%m-%d %H:%M")
+
+
+def as_arrow_days(dates):
+    return dates.dt.date.astype(pd.ArrowDtype(pa.date32()))
+
+
+WRITTEN = {
+    "texts": as_texts,
+    "texts of days": lambda dates: dates.dt.strftime("%Y-%m-%d"),
+    "texts of arrow": lambda dates: as_texts(dates).astype("string[pyarrow]"),
+    "categories": lambda dates: dates.astype("category"),
+    "days of arrow": as_arrow_days,
+    "periods": lambda dates: dates.dt.to_period("D"),
+    "seconds": lambda dates: dates.astype("datetime64[s]").astype("int64"),
+    "milliseconds": lambda dates: dates.astype("datetime64[ms]").astype("int64") * 1.0,
+}
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "arrow"])
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_times_of_any_type_are_warned_of_where_they_are_not_read(kind, library):
+    if kind == "periods":
+        library = "pandas"  # the others lack the type
+
+    def as_given(table):
+        if library == "pandas":
+            return table
+        table = pa.Table.from_pandas(table)
+        return pl.from_arrow(table) if library == "polars" else table
+
+    write = WRITTEN[kind]
+    table = DATED.assign(when=write(DATED["when"])).rename(columns={"when": "sold_at"})
+    with pytest.warns(UserWarning, match="'sold_at' of X holds dates .* time_key='sol"):
+        next(TimeSplit(0.3).split(as_given(table)))
+    next(TimeSplit(0.3).split(as_given(table.assign(sold_at=write(RELEASED)))))
+    next(TimeSplit(0.3, time_key="sold_at").split(as_given(table)))
+
+
+def test_a_first_time_that_is_missing_hides_none_of_the_others():
+    when = DATED["when"].dt.strftime("%Y-%m-%d").mask(DATED.index == 0)
+    with pytest.warns(UserWarning, match="'when' of X holds dates"):
+        next(TimeSplit(0.3).split(DATED.assign(when=when)))
+    with pytest.warns(UserWarning, match="'when' of X holds dates"):
+        next(TimeSplit(0.3).split(pl.from_pandas(DATED.assign(when=when))))
+
+
+def test_dates_of_items_hide_no_dates_of_rows():
+    table = DATED.assign(released=RELEASED)[["user_id", "item_id", "released", "when"]]
+    with pytest.warns(UserWarning, match="'when' of X holds dates"):
+        next(TimeSplit(0.3).split(table))
+    rec = MultimodalFusionRecommender(training=Training(max_epochs=1), random_state=0)
+    with pytest.warns(UserWarning, match="'when' of X holds dates .* as content"):
+        rec.fit(table)
+
+
+def test_other_numbers_and_texts_are_no_times():
+    words = [f"2026-01-12: day {n} of it" for n in range(len(DATED))]
+    ids = 1_700_000_000 + np.arange(len(DATED))
+    table = DATED.assign(when=words, order=ids, times_shown=np.arange(len(DATED)))
+    next(TimeSplit(0.3).split(table))
+
+
 @pytest.mark.parametrize("form", ["frame", "array"])
 def test_dates_of_rows_are_no_content(form):
     table = DATED.assign(price=DATED.item_id * 1.0)

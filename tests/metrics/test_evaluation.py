@@ -8,7 +8,13 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from skmmrec.metrics import compare, evaluate_ranking, ndcg_at_k, ranked_relevance
+from skmmrec.metrics import (
+    compare,
+    evaluate_ranking,
+    make_ranking_scorer,
+    ndcg_at_k,
+    ranked_relevance,
+)
 
 
 @pytest.fixture
@@ -207,6 +213,16 @@ def test_compare_needs_the_same_users_and_metrics(tables):
 def test_unknown_metrics_are_named(tables, name):
     with pytest.raises(ValueError, match=f"unknown metric {name!r}.*ndcg@10"):
         evaluate_ranking(*tables, [name])
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, np.array, pd.Index, pd.Series])
+def test_metrics_may_be_any_iterable(tables, kind):
+    names = ["ndcg@10", "mrr@3"]
+    found = evaluate_ranking(*tables, kind(names)).per_user
+    pd.testing.assert_frame_equal(found, evaluate_ranking(*tables, names).per_user)
+    assert make_ranking_scorer(kind(names)).metric == names
+    with pytest.raises(ValueError, match="at least one metric"):
+        evaluate_ranking(*tables, kind([]))
 
 
 def test_bad_tables_are_named(tables):

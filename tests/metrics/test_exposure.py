@@ -85,3 +85,15 @@ def test_what_makes_no_sense_is_an_error(change, message):
     arguments = {"recommendations": LISTS, "groups": GROUPS} | change
     with pytest.raises((TypeError, ValueError), match=message):
         group_exposure(**arguments)
+
+
+def test_numbers_are_named_as_written():
+    groups = pd.Series(["new", "old"], pd.Index([7, 8], name="item_id"))
+    lists = pd.DataFrame({"user_id": [1, 1], "item_id": [7, 8]})
+    for merit, message in (
+        (pd.Series({9: 1.0}), "merit has item 9,"),
+        (pd.Series([1.0, 1.0], [7, 7]), "merit has 7 more than once"),
+        (pd.Series({7: -1.0}), "got -1.0 for 7"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            group_exposure(lists, groups, merit=merit)

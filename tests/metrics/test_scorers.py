@@ -297,3 +297,53 @@ class Known(RegressorMixin, BaseEstimator):
 
     def predict(self, X):
         return np.asarray(X)[:, 2]
+
+
+@pytest.fixture(scope="module")
+def tasks(X):
+    """Likes, of which some are unknown or none, and a rating for each row."""
+    rng = np.random.default_rng(1)
+    likes = np.where(rng.random(len(X)) < 0.2, np.nan, rng.integers(0, 2, len(X)))
+    return pd.DataFrame({"like": likes, "stars": rng.uniform(1, 5, len(X))})
+
+
+@pytest.mark.parametrize("candidates", ["catalog", "rows"])
+@pytest.mark.parametrize("wrap", [lambda rec: rec, make_pipeline])
+def test_several_tasks_are_judged_by_the_first(X, tasks, candidates, wrap):
+    train, test = next(LeaveLastOut(4).split(X))
+    y, held_out = tasks.iloc[test], X.iloc[test]
+    rec = wrap(small(objective=["softmax", "mse"])).fit(
+        X.iloc[train], tasks.iloc[train]
+    )
+    scorer = make_ranking_scorer(["ndcg@10", "recall@3"], candidates=candidates)
+    first = y["like"].fillna(0)
+    expected = scorer(rec, held_out, first)
+    assert scorer(rec, held_out, y) == expected
+    assert rec.score(held_out, y) == rec.score(held_out, first)
+    if candidates == "catalog":
+        assert rec.score(held_out, y) == pytest.approx(expected["ndcg@10"], abs=1e-6)
+    with pytest.raises(ValueError, match=r"y has 3 columns, but fit had 2"):
+        rec.score(held_out, y.assign(more=1.0))
+    with pytest.raises(ValueError, match=r"y must have shape"):
+        scorer(rec, held_out, y.assign(more=1.0))
+
+
+def test_one_task_is_not_judged_by_two(X, tasks):
+    rec = small().fit(X)
+    for judge in (rec.score, lambda *rows: get_scorer("ndcg@10")(rec, *rows)):
+        with pytest.raises(ValueError, match="y must have"):
+            judge(X, tasks.fillna(0))
+        with pytest.raises(ValueError, match="NaN"):
+            judge(X, tasks["like"])
+
+
+@pytest.mark.parametrize("scoring", [None, get_scorer("recall@5")])
+def test_searches_over_several_tasks(X, tasks, scoring):
+    search = GridSearchCV(
+        small(objective=["softmax", "mse"]),
+        {"n_factors": [4, 8]},
+        cv=LeaveLastOut(2),
+        scoring=scoring,
+    )
+    scores = search.fit(X, tasks).cv_results_["mean_test_score"]
+    assert (scores > 0).all()

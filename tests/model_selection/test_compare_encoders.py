@@ -235,6 +235,27 @@ def test_splitters_and_recommender_of_ones_own(data):
     pd.testing.assert_frame_equal(last.intervals, same.intervals)
 
 
+def test_splits_by_time_do_not_depend_on_the_order_of_rows(data):
+    """A pair that is there again counts at its first time."""
+    items, X = data
+    timed = X.assign(timestamp=np.arange(len(X)))
+    timed = pd.concat([timed, timed.head(100).assign(timestamp=9_999)])
+    results = [
+        run((items, rows), GOOD, warm=LeaveLastOut(), cold=None)
+        for rows in (timed, timed[::-1])
+    ]
+    pd.testing.assert_frame_equal(*[result.per_user["warm"] for result in results])
+
+
+def test_times_that_a_split_by_time_does_not_see_are_warned_of(data):
+    items, X = data
+    days = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(len(X)), unit="D")
+    dated = X.assign(bought=days)
+    with pytest.warns(UserWarning, match="'bought' of X holds dates .* 'timestamp'"):
+        run((items, dated), GOOD, warm=LeaveLastOut(), cold=None)
+    run((items, dated), GOOD, cold=None)
+
+
 @pytest.mark.parametrize(
     ("encoders", "options", "message"),
     [

@@ -1,10 +1,12 @@
 """Splitters hold out what they say, whatever form X comes in."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, strategies as st
 from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -139,10 +141,69 @@ def test_times_with_time_zones_and_ties_are_ordered():
 
 def test_time_split_never_trains_on_the_future(X):
     folds = list(TimeSplit(0.25, n_splits=3).split(X))
-    assert [len(test) for _, test in folds] == [15, 15, 15]
+    assert [len(test) for _, test in folds] == [16, 15, 15]
     for train, test in folds:
-        assert X.timestamp[train].max() <= X.timestamp[test].min()
+        assert X.timestamp[train].max() < X.timestamp[test].min()
     assert len(folds[-1][0]) == 45
+
+
+@given(
+    times=st.lists(st.integers(0, 6), min_size=2, max_size=30),
+    size=st.integers(1, 8) | st.floats(0.05, 0.5),
+    n_splits=st.integers(1, 3),
+    seed=st.integers(0, 9),
+)
+@pytest.mark.filterwarnings("ignore:TimeSplit. a fold tests on")
+def test_time_split_keeps_rows_of_one_time_together(times, size, n_splits, seed):
+    times = np.array(times)
+    table = pd.DataFrame({"user_id": 0, "item_id": 0, "timestamp": times})
+    splitter = TimeSplit(size, n_splits)
+    asked = size if isinstance(size, int) else max(1, int(size * len(times) + 0.5))
+    if n_splits * asked >= len(times) or n_splits >= len(np.unique(times)):
+        with pytest.raises(ValueError, match=r"no row to train on|needs rows of"):
+            next(splitter.split(table))
+        return
+    order = np.random.default_rng(seed).permutation(len(times))
+    folds = list(splitter.split(table))
+    for (train, test), (train2, test2) in zip(
+        folds, splitter.split(table.iloc[order]), strict=True
+    ):
+        assert times[train].max() < times[test].min()
+        assert set(order[train2]) == set(train)
+        assert set(order[test2]) == set(test)
+    train, test = folds[-1]
+    assert len(train) + len(test) == len(times)
+    # Only a later cut can give room to the folds before, if it is not the nearest.
+    nearest = min(abs(sum(times >= t) - asked) for t in np.unique(times)[n_splits:])
+    assert abs(len(test) - asked) == nearest
+    for (early, middle), (late, _) in pairwise(folds):
+        assert set(early) | set(middle) == set(late)
+
+
+def test_time_split_cuts_exactly_where_times_are_distinct():
+    table = pd.DataFrame({"user_id": 0, "item_id": 0, "timestamp": np.arange(50)})
+    for n_splits in (1, 2, 3):
+        sizes = [len(test) for _, test in TimeSplit(0.22, n_splits).split(table)]
+        assert sizes == [11] * n_splits
+
+
+def test_time_split_cuts_within_a_day_on_request():
+    table = pd.DataFrame({"user_id": 0, "item_id": 0, "timestamp": ["2024-01-01"] * 10})
+    with pytest.raises(ValueError, match=r"n_splits=1 .* 2 times, .* 10 rows .* of 1,"):
+        next(TimeSplit().split(table))
+    ((_, test),) = TimeSplit().split(table, groups=np.arange(10)[::-1])
+    assert test.tolist() == [0, 1]
+
+
+def test_time_split_warns_of_a_last_time_with_most_rows():
+    days = ["2024-01-02"] * 6 + ["2024-01-01"] * 3
+    table = pd.DataFrame({"user_id": 0, "item_id": 0, "timestamp": days})
+    ((_, test),) = TimeSplit(3).split(table)
+    assert test.tolist() == [0, 1, 2, 3, 4, 5]
+    with pytest.warns(UserWarning, match="6 of 9 rows, not on 2, as 6 are of one") as w:
+        ((_, test),) = TimeSplit(2).split(table)
+    assert w[0].filename == __file__
+    assert test.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_random_holdout_takes_the_share_of_every_user(X):
@@ -292,7 +353,7 @@ def test_last_rows_that_no_list_can_hold_are_counted(X):
 
 def test_a_share_of_rows_is_rounded_as_written(X):
     half = X.iloc[:50]
-    ((_, test),) = TimeSplit(0.29).split(half)
+    ((_, test),) = TimeSplit(0.29).split(half, groups=np.arange(50))
     assert len(test) == 15
     one = half.assign(user_id=0)
     ((_, test),) = RandomHoldoutPerUser(0.29, random_state=0).split(one)

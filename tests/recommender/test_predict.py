@@ -261,6 +261,18 @@ def test_score_is_ndcg_at_10(make, catalog, X, y):
     )
 
 
+def test_of_several_tasks_score_looks_at_the_first(make, catalog, X, y):
+    likes = (y > 0).astype(float).to_numpy()
+    both = np.column_stack([np.where(likes, 1.0, np.nan), np.ones(len(y))])
+    rec = make(catalog, objective=["softmax", "mse"]).fit(X.iloc[:30], both[:30])
+    expected = rec.score(X.iloc[30:], likes[30:])
+    assert 0 < expected < 1
+    assert rec.score(X.iloc[30:], both[30:]) == expected
+    for other in (rec, make(catalog).fit(X.iloc[:30])):
+        with pytest.raises(ValueError, match="column"):
+            other.score(X.iloc[30:], np.ones((len(X) - 30, 3)))
+
+
 def test_score_counts_a_pair_once(fitted, X, make, catalog):
     recommender = make(catalog).fit(X.iloc[:30])
     test = X.iloc[30:]
