@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._pictures import picture_key, present_pictures
+from skmmrec.encoders._pictures import picture_hash, picture_key, present_pictures
 from skmmrec.encoders._pooling import start_parts
 from skmmrec.encoders._tokens import unknown_rows
 from skmmrec.interactions import RawColumn
@@ -318,6 +318,9 @@ class ImageEncoder(BaseEncoder):
 
     def _content_key(self, item: Any) -> Hashable:
         return picture_key(item)
+
+    def _content_hash(self, item: Any) -> bytes:
+        return picture_hash(item)
 
 
 def _checked_texts(texts: RawColumn) -> list[str]:

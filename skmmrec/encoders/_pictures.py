@@ -18,6 +18,7 @@ from skmmrec.runtime import (
     ContentError,
     RawBytes,
     digest,
+    file_digest,
     how_to_give,
     is_missing,
     open_file,
@@ -74,6 +75,16 @@ def picture_key(item: Any) -> Any:
         rgb = decode_picture(item).image
         return (rgb.size, digest(rgb.tobytes()))
     raise ContentError(_unknown(item))
+
+
+def picture_hash(item: Any) -> bytes:
+    """Return a hash of the content itself: of files' bytes, not their names."""
+    if isinstance(item, list):
+        return digest(b"".join(map(picture_hash, present_pictures(item))))
+    if isinstance(item, str | os.PathLike):
+        return file_digest(item)
+    key = picture_key(item)
+    return key if isinstance(key, bytes) else digest(repr(key).encode())
 
 
 def present_pictures(item: Any) -> list[Any]:
