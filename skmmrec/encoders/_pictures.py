@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_depth
 from skmmrec.encoders._metadata import Stripped, can_strip, orientation_of, strip
 from skmmrec.encoders._profiles import in_srgb, space_of
+from skmmrec.encoders._tiffs import correct_reading
 from skmmrec.runtime import (
     ContentError,
     RawBytes,
@@ -290,6 +291,7 @@ def _loaded(image: Image.Image, profile: bytes | None = None) -> Image.Image:
 
     A `profile` was in the file before it was stripped; others are with the image.
     """
+    correct_reading(image)
     is_cut, factor = loses_depth(image), _grey_factor(image)
     image.load()
     if is_cut:
