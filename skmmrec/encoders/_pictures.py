@@ -367,9 +367,26 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     if is_deep(image):
         return eight_bits(image).convert("RGB")
+    is_animated = getattr(image, "is_animated", False)
     if image.has_transparency_data:
         # Pillow converts premultiplied grey to its straight kind alone.
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        if not is_animated:
+            _require_seen(image)
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _require_seen(image: Image.Image) -> None:
+    """Raise if an alpha channel hides all of a picture that has several colours.
+
+    Renderers and scanners leave alpha at 0, and masks are 0 and 1; on white, such a
+    picture would be white.
+    """
+    largest = int(np.asarray(image.getchannel("A")).max())
+    if largest <= 1 and _variation(image.convert("RGB")) > _ONE_COLOUR:
+        raise ContentError(
+            f"is transparent everywhere: no alpha is above {largest} of 255, which "
+            "hides its colours. Leave alpha out, or scale it so that 255 is opaque"
+        )
