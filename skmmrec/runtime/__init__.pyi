@@ -75,7 +75,9 @@ from ._hub import (
 )
 from ._identities import (
     describe_processor as describe_processor,
+    loses_digits as loses_digits,
     model_identity as model_identity,
+    module_settings as module_settings,
     weights_hash as weights_hash,
 )
 from ._inner_params import without_parameters as without_parameters
