@@ -83,6 +83,7 @@ from ._identities import (
 from ._inner_params import without_parameters as without_parameters
 from ._kept_memory import keeping_memory as keeping_memory
 from ._locks import ForkSafeLock as ForkSafeLock, cached_property as cached_property
+from ._marks import has_marks as has_marks, is_mark as is_mark, marks as marks
 from ._memory import (
     TOKENS_AT_ONCE as TOKENS_AT_ONCE,
     BatchLimit as BatchLimit,
