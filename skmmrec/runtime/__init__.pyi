@@ -102,7 +102,10 @@ from ._parents import (
     end_with_parent as end_with_parent,
     end_with_stdin as end_with_stdin,
 )
-from ._parquet_folders import parquet_files_in as parquet_files_in
+from ._parquet_folders import (
+    parquet_files_in as parquet_files_in,
+    parquet_identity as parquet_identity,
+)
 from ._precision import (
     cast as cast,
     is_cast as is_cast,
