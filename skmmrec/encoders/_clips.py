@@ -13,6 +13,7 @@ from PIL import Image
 from skmmrec.encoders._containers import (
     clock_start,
     declared_length,
+    decoded_pictures,
     modest_rate,
     opened,
     require_whole,
@@ -255,7 +256,7 @@ def _last_end(starts: list[float]) -> float:
 
 def _timed_frames(container: Any) -> Iterator[tuple[float, Any]]:
     origin = clock_start(container)
-    for frame in container.decode(_frame_stream(container)):
+    for frame in decoded_pictures(container, _frame_stream(container)):
         yield _time(frame) - origin, frame
 
 

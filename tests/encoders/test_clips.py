@@ -2,13 +2,19 @@
 
 import io
 import struct
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from skmmrec.encoders import _clips as clips, read_picture
+from skmmrec.encoders import (
+    ContentError,
+    _clips as clips,
+    _containers,
+    read_picture,
+)
 from skmmrec.encoders._clips import Span
 
 from .test_video import RATE, av, late_tone, make_video, solid, two_colors
@@ -72,6 +78,8 @@ def transparent(codec, container, pixels):
     with av.open(buffer, "w", format=container) as out:
         stream = out.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 32, pixels
+        if codec.startswith("libvpx"):
+            stream.codec_context.options = {"auto-alt-ref": "0", "crf": "4"}
         for i in range(5):
             frame = av.VideoFrame.from_ndarray(np.asarray(sticker(i)), format="rgba")
             frame = frame.reformat(format=pixels)
@@ -96,6 +104,8 @@ def sticker(i):
         ("qtrle", "mov", "argb"),
         ("ffv1", "matroska", "yuva420p"),
         ("prores_ks", "mov", "yuva444p10le"),
+        ("libvpx", "webm", "yuva420p"),
+        ("libvpx-vp9", "webm", "yuva420p"),
     ],
 )
 def test_transparent_parts_of_a_video_are_white(codec, container, pixels):
@@ -108,6 +118,19 @@ def test_transparent_parts_of_a_video_are_white(codec, container, pixels):
     np.testing.assert_allclose(
         np.asarray(shown, int), np.asarray(expected, int), rtol=0, atol=12
     )
+
+
+@pytest.mark.skipif(
+    "libvpx-vp9" not in av.codecs_available, reason="this FFmpeg has no libvpx-vp9"
+)
+def test_transparent_vp9_is_as_limited_as_other_videos(monkeypatch):
+    data = transparent("libvpx-vp9", "webm", "yuva420p")
+    for share in (0.3, 0.6, 0.9):
+        with suppress(ContentError):
+            list(clips.frames_at(data[: int(share * len(data))], [0.2]))
+    monkeypatch.setitem(_containers._CODEC_OPTIONS, "max_pixels", "100")
+    with pytest.raises(ContentError, match="is not a readable video"):
+        list(clips.frames_at(data, [0.2]))
 
 
 def test_an_animation_is_one_picture_as_a_video_and_as_a_picture():
