@@ -12,6 +12,7 @@ from skmmrec.encoders import (
     EmbeddingCache,
     ImageEncoder,
     TextEncoder,
+    _base,
     _embedders,
     _image,
     encoder_identity,
@@ -82,7 +83,7 @@ def half_precision(monkeypatch):
 
     def on(switch):
         dtype = torch.bfloat16 if switch else torch.float32
-        for module in (_precision, _image, _embedders):
+        for module in (_precision, _base, _image, _embedders):
             monkeypatch.setattr(module, "working_dtype", lambda *_: dtype)
         kind = "bf16" if switch else "fp32"
         monkeypatch.setattr(_embedders, "_weights", lambda *_: kind)
