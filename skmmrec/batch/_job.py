@@ -150,11 +150,16 @@ def _one_process() -> Any:
     return joblib.parallel_config("sequential")
 
 
-def as_lists(block: NDArray, present: NDArray[np.bool_]) -> pa.FixedSizeListArray:
-    """Turn an array of shape (n, d) into n lists, null where a row is not present."""
-    values = pa.array(np.ascontiguousarray(block).reshape(-1))
-    missing = pa.array(~present)
-    return pa.FixedSizeListArray.from_arrays(values, block.shape[1], mask=missing)
+def as_lists(block: NDArray, present: NDArray[np.bool_]) -> pa.ListArray:
+    """Turn an array of shape (n, d) into n lists, null where a row is not present.
+
+    Their type names no length: before pyarrow 26, lists of a fixed length are neither
+    written nor read where one of them is null.
+    """
+    ends = np.append(0, present.cumsum() * block.shape[1])
+    values = pa.array(np.ascontiguousarray(block[present]).reshape(-1))
+    offsets = pa.array(ends, pa.int32())
+    return pa.ListArray.from_arrays(offsets, values, mask=pa.array(~present))
 
 
 def _summary(keys: Any, blocks: Blocks, failures: list[Failure]) -> dict[str, Any]:

@@ -101,6 +101,8 @@ class ParquetItems:
                 check_same_schema(layout, first, schema)
                 if modalities is None:
                     check_no_more(first, schema)
+        if not any(n_rows):
+            raise ValueError(f"there are no items: {len(paths)} files with 0 rows")
         layout = find_widths(paths, layout)
         home = _home_of(folder) if cache_dir is None else os.fspath(cache_dir)
         return cls(os.fspath(folder), home, layout, tuple(n_rows), state)

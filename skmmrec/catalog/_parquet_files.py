@@ -97,8 +97,6 @@ def join_keys(parts: Sequence[NDArray], paths: Sequence[Path], key: str) -> NDAr
     there twice, and names the files.
     """
     held = [(part, path) for part, path in zip(parts, paths, strict=True) if len(part)]
-    if not held:
-        raise ValueError(f"there are no items: {len(paths)} files with 0 rows")
     for part, path in held:
         if (part.dtype == object) != (held[0][0].dtype == object):
             raise ValueError(

@@ -84,7 +84,7 @@ def read_layout(
     told = _told(schema)
     key = key or told.get("key") or "item_id"
     _check_key(schema, key)
-    numbers = set(told.get("numbers", ()))
+    numbers, widths = set(told.get("numbers", ())), told.get("widths", {})
     lists = [f.name for f in schema if f.name != key and is_list_of_numbers(f.type)]
     plain_numbers = [f.name for f in schema if f.name != key and _is_number(f.type)]
     named = [name for name in plain_numbers if "__" in name]
@@ -93,7 +93,9 @@ def read_layout(
         for modality, places in group_columns(named, len(named), None).items()
     }
     found = {
-        name: Modality((name,), True, name in numbers, _length(schema, name))
+        name: Modality(
+            (name,), True, name in numbers, _length(schema, name) or widths.get(name)
+        )
         for name in lists
     }
     single = single_columns({n: np.arange(len(c)) for n, c in groups.items()})

@@ -141,7 +141,9 @@ class Command(click.Command):
 def _told(error: Exception) -> str:
     name, text = type(error).__name__, str(error)
     # LookupError is raised with a message of its own; a KeyError or IndexError is not.
-    if isinstance(error, EXPECTED) or type(error) is LookupError:
+    # Feast's own errors are about what feature_store.yaml and a repository say.
+    is_of_feast = type(error).__module__.partition(".")[0] == "feast"
+    if isinstance(error, EXPECTED) or type(error) is LookupError or is_of_feast:
         return text or name
     return f"{name}: {text}. This looks like a mistake of skmmrec; --debug shows where"
 

@@ -243,11 +243,11 @@ Examples:
 def rollback(repo: Path, version: str | None, as_json: bool) -> None:
     """Serve an earlier model again, at once.
 
-    VERSION is that of a model, or the number of a publication, as 'skmmrec
+    VERSION is the number of a publication, or else the version of a model, as 'skmmrec
     publications' lists them; by default the one that was served before.
     """
-    from skmmrec.feature_store import rollback
+    from skmmrec.feature_store import publications, rollback
 
-    is_number = version is not None and version.isdecimal()
-    wanted = int(version) if version is not None and is_number else version
+    numbers = {str(number): int(number) for number in publications(repo)["number"]}
+    wanted = None if version is None else numbers.get(version, version)
     show(rollback(repo, wanted)._asdict(), as_json)

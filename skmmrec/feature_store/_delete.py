@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast import FeatureStore, FeatureView
 from numpy.typing import NDArray
 
@@ -25,7 +24,6 @@ from skmmrec.feature_store.backends.base import (
     MEMORY,
     PUBLISHED_VIEWS,
     SEEN,
-    TIMESTAMP,
     USER_VIEW,
     Backend,
     Id,
@@ -39,15 +37,23 @@ from skmmrec.interactions import ITEM, USER
 from ._approximate import folder_beside
 from ._faults import told_apart
 from ._memory_columns import DELETED
-from ._offline import read_columns, rewrite_parquet
+from ._offline import rewrite_parquet
 from ._publications import free_leftovers
-from ._reader import checked_ids
+from ._reader import checked_ids, id_type
 from ._repo import (
     LOCK_TIMEOUT,
     data_folder,
     feature_view,
     open_store,
     parquet_path,
+)
+from ._rows_of_ids import (
+    array_of,
+    keys_of,
+    offline_rows,
+    online_ids,
+    versions_of,
+    views_of,
 )
 from ._sorting import remove_leftovers
 from ._types import ForgottenUsers, Ids, Repo
@@ -71,16 +77,22 @@ def delete_ids(repo: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     TypeError
         For ids of another type than the stored ones.
     ValueError
-        For ids that are missing, not whole or infinite. Nothing is deleted then.
+        For ids that are missing, not whole or infinite, or a parquet file of a view
+        that has no column for the join key. Nothing is deleted then.
+    BusyStoreError
+        When somebody has been reading the embedded store for longer than its
+        ``busy_timeout``, such as a backup: bytes of what was deleted are then left in
+        its log, until the same is done again.
 
     Notes
     -----
     The rows go from all feature views with the join key ``user_id`` or ``item_id``,
-    from all publications that are kept and from their parquet files, recorded feedback
-    too; deleted items also go from the lists of seen items and of a memory of items,
-    and an interrupted publication is forgotten. Publishing a model that still knows an
-    id brings it back, so let the recommender ``forget`` users too; publishing it then
-    deletes them just as this does.
+    alone or among others, from those of streams, labels and stored on-demand views too,
+    from all publications that are kept and from the parquet files of all these,
+    recorded feedback too; deleted items also go from the lists of seen items and of a
+    memory of items, and an interrupted publication is forgotten. Publishing a model
+    that still knows an id brings it back, so let the recommender ``forget`` users too;
+    publishing it then deletes them just as this does.
 
     The vectors of users who liked a deleted item stay as the model made them, of that
     item too. They are without it once a model is published that does not know the item,
@@ -91,6 +103,8 @@ def delete_ids(repo: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     more: an index of the items beside the database goes with deleted items, and the
     next process that serves makes another one. One in an ``index_dir`` of your own is
     yours to remove.
+    Rows of your views that are in something else than parquet files on this machine,
+    such as tables of a database, are yours to delete; the log names such views.
     A server's own logs and backups are not touched: see to those of PostgreSQL
     and Redis yourself.
     """
@@ -153,15 +167,20 @@ def _delete_rows(
     store: FeatureStore, backend: Backend, gone: dict[str, list[Id]]
 ) -> None:
     """Remove all rows and events of users and items."""
-    for join_key, ids in gone.items():
-        backend.delete_feedback(join_key, entity_keys(join_key, ids))
+    wanted = [name for name in gone if gone[name]]
+    views = [(view, name) for name in wanted for view in views_of(store, name)]
+    # Before anything is deleted: files of others may not be as they are registered.
+    files = [(offline_rows(store, view, name), name) for view, name in views]
+    for name in wanted:
+        backend.delete_feedback(name, entity_keys(name, gone[name]))
     _delete_events(store, backend, gone)
-    # Those that are published last: with their rows, an engine frees what was written.
-    views = sorted(store.list_feature_views(), key=lambda v: v.name in PUBLISHED_VIEWS)
-    for view in views:
-        for join_key in set(view.join_keys) & set(gone):
-            _delete_online(backend, view, join_key, gone[join_key])
-            _delete_offline(parquet_path(store, view), join_key, gone[join_key])
+    for parts, name in files:
+        for rows in parts:
+            rows.delete(gone[name])
+    for view, name in views:
+        for version in versions_of(store, view):
+            if keys := keys_of(backend, version, name, gone[name]):
+                backend.delete(version, keys)
 
 
 def delete_forgotten(
@@ -184,25 +203,25 @@ def delete_forgotten(
     if not is_back.all():
         gone = {USER: forgotten[~is_back].tolist(), ITEM: []}
         _delete_rows(store, backend, gone)
-    path = parquet_path(store, feature_view(store, USER_VIEW))
-    _delete_offline(path, USER, forgotten[is_back].tolist(), when)
+    for rows in offline_rows(store, feature_view(store, USER_VIEW), USER):
+        rows.delete(forgotten[is_back].tolist(), when)
 
 
 def _known_users(store: FeatureStore, backend: Backend) -> NDArray:
     """Ids of all users of whom a row or an event is stored."""
-    found = [_ids_in(page[USER]) for page in backend.feedback_pages(0)]
-    for view in store.list_feature_views():
-        if view.join_keys == [USER]:
-            found.append(key_ids(USER, backend.keys(view)))
-            found += _ids_of_publications(backend, view)
-        if USER in view.join_keys:
-            found.append(_offline_ids(parquet_path(store, view), USER))
+    found = [array_of(page[USER]) for page in backend.feedback_pages(0)]
+    for view in views_of(store, USER):
+        found += [online_ids(backend, v, USER) for v in versions_of(store, view)]
+        found += _ids_of_publications(backend, view)
+        found += [rows.ids() for rows in offline_rows(store, view, USER)]
     events = feature_view(store, EVENT_VIEW)
     rows = backend.read(events, backend.keys(events), [EVENT_USER])
     users = [unpack(row.get(EVENT_USER, b"")) for row in rows.values()]
-    found.append(_ids_in([user for user in users if user is not None]))
-    found.append(_offline_ids(parquet_path(store, events), EVENT_USER))
-    parts = [ids for ids in found if len(ids)]
+    found.append(array_of([user for user in users if user is not None]))
+    found += [rows.ids() for rows in offline_rows(store, events, EVENT_USER)]
+    # Views of others may know users by ids of another type.
+    is_text = id_type(feature_view(store, USER_VIEW)) == "string"
+    parts = [ids for ids in found if len(ids) and (ids.dtype == object) == is_text]
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=object)
 
 
@@ -215,19 +234,6 @@ def _ids_of_publications(backend: Backend, view: FeatureView) -> list[NDArray]:
         for snapshot in backend.publications()
         for rows in backend.rows(view, snapshot)
     ]
-
-
-def _ids_in(values: Iterable[Id]) -> NDArray:
-    listed = list(values)
-    return np.array(listed, object if isinstance(next(iter(listed), ""), str) else None)
-
-
-def _offline_ids(path: Path, column: str) -> NDArray:
-    """Distinct ids in a column of a file, missing ones left out."""
-    if not path.is_file():
-        return np.empty(0, dtype=object)
-    ids = read_columns(path, [column])[column]
-    return _ids_in(ids.unique().drop_null().to_pylist())
 
 
 def _delete_events(
@@ -245,14 +251,8 @@ def _delete_events(
     if keys:
         backend.delete(view, keys)
     for name, ids in columns.items():
-        _delete_offline(parquet_path(store, view), name, sorted(ids))
-
-
-def _delete_online(
-    backend: Backend, view: FeatureView, join_key: str, ids: Sequence[Id]
-) -> None:
-    if len(ids):
-        backend.delete(view, entity_keys(join_key, ids))
+        for rows_of_file in offline_rows(store, view, name):
+            rows_of_file.delete(sorted(ids))
 
 
 def _forgetting(
@@ -265,23 +265,6 @@ def _forgetting(
         return None if gone.isdisjoint(listed) else pack_ids(edit(listed), kind)
 
     return forget
-
-
-def _delete_offline(
-    path: Path, join_key: str, ids: Sequence[Id], before: datetime | None = None
-) -> None:
-    """Remove rows of some ids; with `before`, those that are older."""
-    if not len(ids) or not path.is_file():
-        return
-    gone = pa.array(ids)
-
-    def keep(table: pa.Table) -> pa.Table:
-        goes = pc.is_in(table[join_key], gone)
-        if before is not None:
-            goes = pc.and_(goes, pc.less(table[TIMESTAMP], pa.scalar(before)))
-        return table.filter(pc.invert(goes))
-
-    rewrite_parquet(path, keep)
 
 
 def _forget_offline(path: Path, gone: set[Id], edits: Mapping[str, _Edit]) -> None:

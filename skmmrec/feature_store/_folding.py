@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from skmmrec.feature_store.backends.base import Id
+from skmmrec.runtime import saved_at
 
 # A fitted recommender, or the folder that it was saved to.
 Model: TypeAlias = Any
@@ -77,9 +78,9 @@ class FoldingModel:
         """Read the folder, unless it is as it was."""
         from skmmrec.recommender import load_model  # brings torch
 
-        saved_at = _saved_at(path)
-        if saved_at is None or saved_at != self._saved_at:
-            self._saved_at = saved_at  # what cannot be read is not tried twice
+        found = saved_at(path)
+        if found is None or found != self._saved_at:
+            self._saved_at = found  # what cannot be read is not tried twice
             self._reader = self._read(load_model(path))
 
     @staticmethod
@@ -90,11 +91,3 @@ class FoldingModel:
                 f"was saved to, got {recommender!r:.100}"
             )
         return ModelReader(recommender)
-
-
-def _saved_at(path: Path) -> tuple[int, int] | None:
-    """Identity of what was saved last; None if nothing is there."""
-    if not path.is_dir():
-        return None
-    files = [file.stat() for file in path.iterdir()]
-    return max((f.st_mtime_ns for f in files), default=0), sum(f.st_size for f in files)

@@ -196,6 +196,15 @@ def event_times(path: Path) -> pa.ChunkedArray:
     return read_columns(path, [TIMESTAMP])[TIMESTAMP].cast(_WHEN)
 
 
+def columns_in(path: Path) -> dict[str, pa.DataType]:
+    """Return the types of the columns of a file, by their names.
+
+    Raises DamagedStoreError when it cannot be read.
+    """
+    with _opened(path) as file:
+        return {field.name: field.type for field in file.schema_arrow}
+
+
 def read_columns(path: Path, names: list[str]) -> pa.Table:
     """Read some columns of a file.
 
@@ -310,8 +319,11 @@ def _path_of(field: pa.Field) -> str:
 
 
 def partial_of(path: Path) -> Path:
-    """Return the file beside `path` that is written and then takes its place."""
-    return path.with_name(path.name + ".partial")
+    """Return the file beside `path` that is written and then takes its place.
+
+    Its name begins with a dot: whoever reads a folder of files takes it for none.
+    """
+    return path.with_name(f".{path.name}.partial")
 
 
 def write_empty(path: Path, schema: pa.Schema) -> None:

@@ -91,7 +91,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         When the repository has another kind of online store, or `model` is neither.
     ValueError
         When the users of `model` follow from more than their histories, as with
-        ``objective="mse"``.
+        ``objective="mse"``, or ``feature_store.yaml`` has an
+        ``entity_key_serialization_version`` other than 3.
     FileNotFoundError
         When `model` is a folder that is not there.
 

@@ -161,8 +161,9 @@ def publish(
         what is wrong in a file or table (it says in which, and in which row),
         a table of `feedback` whose last event is another one in this store,
         a timestamp older than what is served or more than two days ahead of this
-        machine's clock, a `feedback` that does not say which events, or a `keep` below
-        1. Nothing is changed then.
+        machine's clock, an ``entity_key_serialization_version`` other than 3, a
+        `feedback` that does not say which events, or a `keep` below 1. Nothing is
+        changed then.
     TypeError
         For `categories`, `features`, `vectors`, `feedback` or `timestamp` of another
         type, for another kind of online store, or for a materialization engine other

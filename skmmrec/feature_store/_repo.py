@@ -99,6 +99,7 @@ def open_store(repo: Repo) -> FeatureStore:
         raise FileNotFoundError(
             f"no feature_store.yaml in {path}: give the folder that init_repo made"
         )
+    _settings_in(path / "feature_store.yaml")
     try:
         return FeatureStore(repo_path=str(path))
     except FeastConfigError as error:
@@ -197,7 +198,25 @@ def repo_file(repo: Repo) -> dict[str, Any]:
             "batch_engine": config.batch_engine_config,
         }
     file = Path(repo) / "feature_store.yaml"
-    return yaml.safe_load(file.read_bytes()) if file.is_file() else {}
+    return _settings_in(file) if file.is_file() else {}
+
+
+def _settings_in(file: Path) -> dict[str, Any]:
+    """Read settings as Feast does, which may name environment variables.
+
+    An error names the line and does not show it, as it may have a password.
+    """
+    try:
+        found = yaml.safe_load(os.path.expandvars(file.read_bytes()))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = "" if mark is None else f" in line {mark.line + 1}"
+        raise FeastConfigError(f"no YAML{line}: {error.problem}", file) from None
+    except yaml.YAMLError as error:  # of single characters
+        raise FeastConfigError(f"no YAML: {error}", file) from None
+    if not isinstance(found, dict):
+        raise FeastConfigError("there are no settings such as `project: shop`", file)
+    return found
 
 
 def engine_type(given: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -178,6 +179,7 @@ def _remembered(
 def fitted_model(estimator: Any) -> MultimodalFusionRecommender:
     """Find the fitted recommender inside whose scores are made of vectors.
 
+    A copy of it, which stays as it is where another thread has it learn meanwhile.
     Raises TypeError if there is none; NotFittedError if it is not fitted.
     """
     recommender = find_recommender(estimator)
@@ -187,7 +189,7 @@ def fitted_model(estimator: Any) -> MultimodalFusionRecommender:
             f"{type(recommender).__name__} has no vectors of items and users, of which "
             "scores are split: a MultimodalFusionRecommender is expected"
         )
-    return recommender
+    return copy(recommender)
 
 
 def read_ids_of_pairs(

@@ -288,8 +288,8 @@ def _pairs(
 def _group(pairs: pd.DataFrame, n_users: int, n_items: int) -> tuple[History, History]:
     """Group pairs by user: every pair met, and those that are liked.
 
-    A pair that occurs several times keeps its first place and its last answer, and its
-    weights add up.
+    A pair that occurs several times keeps its first place and the last answer to each
+    task, and its weights add up.
     """
     pairs = _merge_repeated(pairs, n_items)
     users, items = pairs["user"].to_numpy(), pairs["item"].to_numpy()
@@ -304,6 +304,7 @@ def _merge_repeated(pairs: pd.DataFrame, n_items: int) -> pd.DataFrame:
     if len(repeated) == 0:
         return pairs
     numbers = pd.factorize(keys[repeated])[0]
+    pairs = _keep_answers(pairs, repeated, numbers)
     weights = pairs[WEIGHT].iloc[repeated].groupby(numbers).sum().to_numpy()
     is_last = ~pd.Series(numbers).duplicated(keep="last").to_numpy()
     taken, summed = np.arange(len(pairs)), pairs[WEIGHT].to_numpy().copy()
@@ -311,6 +312,27 @@ def _merge_repeated(pairs: pd.DataFrame, n_items: int) -> pd.DataFrame:
     taken[firsts[numbers[is_last]]] = lasts
     summed[firsts] = weights
     return pairs.iloc[taken[~later]].assign(**{WEIGHT: summed[~later]})
+
+
+def _keep_answers(
+    pairs: pd.DataFrame, repeated: NDArray[np.intp], numbers: NDArray[np.intp]
+) -> pd.DataFrame:
+    """Let a row without an answer to a task have the one that its pair had before.
+
+    `repeated` are rows of pairs that occur several times, `numbers` say of which pair.
+    """
+    answers = [name for name in pairs.columns if isinstance(name, int)]
+    rows = pairs[answers].iloc[repeated]
+    if not rows.isna().any(axis=None):
+        return pairs
+    # What is liked follows from the first answer.
+    liked = pairs["liked"].iloc[repeated].astype(np.float64).where(rows[0].notna())
+    rows = rows.assign(liked=liked).groupby(numbers).ffill()
+    rows["liked"] = rows["liked"].fillna(0.0) > 0
+    pairs = pairs.copy()
+    for name in rows.columns:
+        pairs.loc[rows.index, name] = rows[name].astype(pairs[name].dtype)
+    return pairs
 
 
 def _find_repeated(keys: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import copyreg
 import logging
 import time
@@ -45,6 +46,8 @@ from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import ranked_frame, tell_recall
 from skmmrec.runtime import (
+    ForkSafeLock,
+    lock_of,
     own_modes,
     restored_on_error,
     showing,
@@ -193,7 +196,8 @@ class BaseRecommender(BaseEstimator, ABC):
         check_is_fitted(self)
         check_count(k)
         check_flag(exclude_seen, "exclude_seen")
-        return self._score_items(self._read_users(users), k, items, exclude_seen)
+        now = copy.copy(self)
+        return now._score_items(now._read_users(users), k, items, exclude_seen)
 
     def _score_items(
         self, ids: pd.Index | NDArray, k: int, items: Ids | None, exclude_seen: bool
@@ -232,10 +236,11 @@ class BaseRecommender(BaseEstimator, ABC):
         scikit-learn's scorers that judge `predict`.
         """
         check_is_fitted(self)
-        ranker, held_out = self._prepare_score(X)
+        now = copy.copy(self)
+        ranker, held_out = now._prepare_score(X)
         strengths = read_strengths(y, held_out)
-        check_same_kind(held_out.users, self.user_index_, USER)
-        check_same_kind(held_out.items, self.item_index_, ITEM)
+        check_same_kind(held_out.users, now.user_index_, USER)
+        check_same_kind(held_out.items, now.item_index_, ITEM)
         judged = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
         pairs = judged if strengths is None else judged[strengths > 0]
         pairs = pairs.drop_duplicates()
@@ -338,9 +343,13 @@ class BaseRecommender(BaseEstimator, ABC):
         _refuse_unknown(ids, _unknown(ids, index), what_to_do)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        """Pickle and copy the attributes as they are; `__getstate__` is for others."""
+        """Pickle and copy the attributes as they are; `__getstate__` is for others.
+
+        A copy answers by what was learned until now, whatever another thread has this
+        learn meanwhile: what is learned replaces attributes, and changes none.
+        """
         make = copyreg.__newobj__  # type: ignore[attr-defined]
-        return make, (type(self),), vars(self)
+        return make, (type(self),), dict(vars(self))
 
     def card(self, metrics: Metrics = None) -> ModelCard:
         """Describe the fitted model: data, modalities, choices, figures and limits.
@@ -365,7 +374,8 @@ class BaseRecommender(BaseEstimator, ABC):
             For `metrics` of another type.
         """
         check_is_fitted(self)
-        return make_card(self, facts_of(self), metrics)
+        now = copy.copy(self)
+        return make_card(now, facts_of(now), metrics)
 
     def _repr_html_inner(self) -> str:
         """Show scikit-learn's diagram, and beneath it what the model knows."""
@@ -383,11 +393,23 @@ class BaseRecommender(BaseEstimator, ABC):
         tags.target_tags.required = False
         return tags
 
+    def _changing(self) -> ForkSafeLock:
+        """Lock to be held by who changes this; of two threads, one waits for the other.
+
+        Both would start from the same, and the last one would undo what the other did.
+        """
+        return lock_of(self)
+
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Leave the estimator as it was if something is raised inside the block."""
         began, verbose = time.perf_counter(), getattr(self, "verbose", "auto")
-        with restored_on_error(self), own_modes(), showing(verbose):
+        with (
+            self._changing(),
+            restored_on_error(self),
+            own_modes(),
+            showing(verbose),
+        ):
             yield
         data = self._data
         _log.info(

@@ -331,8 +331,8 @@ class MultimodalFusionRecommender(VectorRecommender):
             are several tasks, whose answers may be missing (NaN).
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the rows in the loss; a row of weight 0 is as if it were not
-            there. Of several rows with one user and item the last `y` counts, and the
-            weights add up.
+            there. Of several rows with one user and item the last `y` counts, of
+            several tasks the last answer to each, and the weights add up.
 
         Returns
         -------
@@ -414,7 +414,8 @@ class MultimodalFusionRecommender(VectorRecommender):
                 "add_users needs a user_catalog: it encodes the users' content (after "
                 "load, set_params(user_catalog=...))"
             )
-        self.model_ = add_users(self.model_, self.user_catalog, users)
+        with self._changing():
+            self.model_ = add_users(self.model_, self.user_catalog, users)
         return self
 
     @property

@@ -598,7 +598,8 @@ class FittedModel:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is only kept to be quick."""
         quick = ("_measured", "_hashed", "_counted")
-        return {name: v for name, v in vars(self).items() if name not in quick}
+        now = dict(vars(self))  # another thread may add one of these meanwhile
+        return {name: v for name, v in now.items() if name not in quick}
 
     @property
     def _first_link(self) -> Callable[[NDArray], NDArray] | None:

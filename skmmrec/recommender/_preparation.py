@@ -76,7 +76,7 @@ def prepare(
     propagation : Propagation or None
         Graph of items.
     source : FittedModel or None
-        A model whose content space this one shares.
+        A model whose content spaces this one shares.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def prepare(
         fuser, blocks = fuse(fuser, known, data, catalog, blocks)
     choices = Choices()
     space, content = _share_space(blocks, plan, data, tasks, source, choices)
-    user_space, user_content = _user_content(users, user_catalog, plan)
+    user_space, user_content = _user_content(users, user_catalog, plan, source)
     model = FittedModel(
         data=data,
         tasks=tasks,
@@ -240,28 +240,38 @@ def _mean_answers(seen: History, tasks: Sequence[Task]) -> list[NDArray[np.float
     return means
 
 
-def check_modalities(space: ContentSpace, widths: dict[str, int]) -> None:
+def check_modalities(
+    space: ContentSpace, widths: dict[str, int], name: str = ""
+) -> None:
     """Refuse content of another kind than an earlier fit had.
 
-    Raises ValueError if the names or widths of the modalities differ.
+    Raises ValueError if the names or widths of the modalities differ; `name` is that of
+    the catalogue, if it is not that of the items.
     """
     theirs = space.raw_widths
     if theirs != widths:
+        place = f" in {name}" if name else ""
         raise ValueError(
-            f"the earlier fit had the modalities {theirs} (name: width), this one has "
-            f"{widths}: they must agree"
+            f"the earlier fit had the modalities {theirs} (name: width){place}, this "
+            f"one has {widths}: they must agree"
         )
 
 
 def _user_content(
-    users: pd.Index, user_catalog: ItemCatalog | None, plan: Plan
+    users: pd.Index,
+    user_catalog: ItemCatalog | None,
+    plan: Plan,
+    source: FittedModel | None,
 ) -> tuple[ContentSpace | None, Blocks | None]:
     if user_catalog is None:
         return None, None
     user_catalog.check_not_empty("user")
     blocks = user_catalog.blocks
     where = fit_accelerator(plan)
-    space = ContentSpace.fit(blocks, plan.regularization.n_components, where)
+    space = None if source is None else source.user_space
+    if space is None:
+        space = ContentSpace.fit(blocks, plan.regularization.n_components, where)
+    check_modalities(space, blocks.widths, "user_catalog")
     rows: NDArray = user_catalog.ids.get_indexer(users)
     nobody = Blocks(
         {

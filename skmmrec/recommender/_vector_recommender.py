@@ -213,6 +213,9 @@ class VectorRecommender(
         fusion, biases) stays as it is until the next `fit`, unless
         ``partial_fit_epochs`` of `Training` says otherwise.
 
+        Other threads may ask meanwhile: each answer is that of before or of after. Of
+        threads that change a recommender, each waits for the one before.
+
         Examples
         --------
         >>> import pandas as pd
@@ -233,7 +236,7 @@ class VectorRecommender(
         columns = self._columns(model.is_flat)
         rows = read_rows(X, y, sample_weight, *columns, model.keys)
         with self._all_or_nothing():
-            model = with_items_of(model, self.catalog, rows)
+            model = with_items_of(self.model_, self.catalog, rows)
             users = getattr(self, "user_catalog", None)
             self.model_ = with_users_of(model, users, rows)
             self.model_ = self._take_in(rows)
@@ -309,7 +312,8 @@ class VectorRecommender(
                 "add_items needs a catalog: it encodes the items' content (after load, "
                 "give load(..., catalog=...))"
             )
-        self.model_ = add_items(self.model_, self.catalog, items)
+        with self._changing():
+            self.model_ = add_items(self.model_, self.catalog, items)
         return self
 
     def remove_items(self, items: Ids) -> Self:
@@ -366,7 +370,8 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         ids = self._read_items(items)
-        self.model_ = remove_items(self.model_, self.catalog, ids)
+        with self._changing():
+            self.model_ = remove_items(self.model_, self.catalog, ids)
         return self
 
     def forget(self, users: Ids) -> Self:
@@ -407,7 +412,8 @@ class VectorRecommender(
         check_is_fitted(self)
         ids = np.asarray(self._read_users(as_list(users, "users")))
         catalog = getattr(self, "user_catalog", None)
-        self.model_ = forget(self.model_, catalog, ids)
+        with self._changing():
+            self.model_ = forget(self.model_, catalog, ids)
         return self
 
     def _adopt(self, model: FittedModel) -> None:
@@ -434,9 +440,10 @@ class VectorRecommender(
             "mse"; otherwise comparable between the items of one user only.
         """
         check_is_fitted(self)
-        model = self.model_
-        ids, content = self._read(X)
-        vectors, biases = self._items_of(ids, content)
+        now = copy(self)
+        model = now.model_
+        ids, content = now._read(X)
+        vectors, biases = now._items_of(ids, content)
         check_same_kind(ids.users, model.data.users, USER)
         users = model.data.users.get_indexer(ids.users)
         items = model.data.items.get_indexer(ids.items)
@@ -539,21 +546,22 @@ class VectorRecommender(
         check_fresh(fresh, fresh_met, k)
         if isinstance(index, ApproximateIndex) and items is not None:
             raise ValueError("index searches all items: items must be None with it")
-        ids = self._read_users(users)
+        now = copy(self)
+        ids = now._read_users(users)
         if isinstance(index, ApproximateIndex):
-            check_holds(index, self.model_)
+            check_holds(index, now.model_)
         elif index == "auto" and items is None:
-            index = self._own_index(len(ids))
+            index = self._own_index(now.model_, len(ids))
         found = index if isinstance(index, ApproximateIndex) else None
-        lists = self._lists(
-            self.user_index_.get_indexer(ids),
+        lists = now._lists(
+            now.user_index_.get_indexer(ids),
             k,
-            self._candidates(items),
+            now._candidates(items),
             bool(exclude_seen),
             found,
             Fresh(fresh, fresh_met),
         )
-        table = ranked_frame(USER, ids, self.item_index_, *lists)
+        table = ranked_frame(USER, ids, now.item_index_, *lists)
         return (
             tell_recall(table)
             if found is None
@@ -611,14 +619,14 @@ class VectorRecommender(
         self._kept = KeptIndex.build(self.model_, wanted)
         return wanted
 
-    def _own_index(self, n_users: int) -> ApproximateIndex | None:
+    def _own_index(self, model: FittedModel, n_users: int) -> ApproximateIndex | None:
         """Return the index to search in for so many users; None: score all items."""
         kept = self._kept
-        if kept is None and pays(self.model_, n_users, self._device):
-            kept = KeptIndex.build_if_fast(self.model_)
+        if kept is None and pays(model, n_users, self._device):
+            kept = KeptIndex.build_if_fast(model)
         if kept is None:
             return None
-        self._kept = kept = kept.of(self.model_)
+        self._kept = kept = kept.of(model)
         return kept.index
 
     def transform(self, X: Table) -> NDArray[np.float32]:
@@ -635,10 +643,11 @@ class VectorRecommender(
         ndarray of shape (n, n_members * n_factors), float32
         """
         check_is_fitted(self)
-        table = None if self.model_.is_flat else as_frame(X)
-        if table is not None and self._is_content(table):
-            return self._content_vectors(table)
-        return self._items_of(*self._read(X))[0]
+        now = copy(self)
+        table = None if now.model_.is_flat else as_frame(X)
+        if table is not None and now._is_content(table):
+            return now._content_vectors(table)
+        return now._items_of(*now._read(X))[0]
 
     def similar_items(
         self, query: Ids | pd.DataFrame, /, k: int = 10, *, items: Ids | None = None
@@ -666,8 +675,8 @@ class VectorRecommender(
         Raises
         ------
         ValueError
-            For an unknown item id, content without any of the catalogue's columns, or a
-            row without any content.
+            For an unknown item id, content that is no DataFrame or has none of the
+            catalogue's columns, or a row without any content.
 
         Examples
         --------
@@ -685,15 +694,17 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         check_count(k)
-        known, vectors = self.model_.data.items, self.model_.item_vectors
-        candidates, table = self._candidates(items), as_frame(query)
+        now = copy(self)
+        known, vectors = now.model_.data.items, now.model_.item_vectors
+        candidates, table = now._candidates(items), as_frame(query)
         if table is not None:
-            queries, rows = self._content_vectors(table, True), np.full(len(table), -1)
+            queries, rows = now._content_vectors(table, True), np.full(len(table), -1)
             keys = table.index
         else:
+            now._refuse_content(query)
             keys = check_ids(as_list(query, "query"), "query")
             advice = ". A list is read as ids: give raw content as a DataFrame"
-            self._check_item_ids(keys, advice)
+            now._check_item_ids(keys, advice)
             rows = known.get_indexer(keys)
             queries = vectors[rows]
         itself = History(
@@ -702,7 +713,7 @@ class VectorRecommender(
         if candidates is not None:
             vectors, itself = vectors[candidates], itself.among(candidates)
             known = known[candidates]
-        search = ExactSearch(unit_vectors(vectors), None, self._device)
+        search = ExactSearch(unit_vectors(vectors), None, now._device)
         best = search.search(unit_vectors(queries), k, hidden=itself)
         return ranked_frame("query", keys, known, *best)
 
@@ -775,6 +786,18 @@ class VectorRecommender(
             and set(X.columns) <= set(self.catalog.columns)
         )
 
+    def _refuse_content(self, query: Any) -> None:
+        """Refuse a row of a table, whose numbers would be read as ids."""
+        if self.catalog is None or not isinstance(query, pd.Series):
+            return
+        columns = {name for name in self.catalog.columns if isinstance(name, str)}
+        column = next((label for label in query.index if label in columns), None)
+        if column is not None:
+            raise ValueError(
+                f"query is a row of content, as it has {column!r}: give a DataFrame, "
+                "query.to_frame().T, or ids"
+            )
+
     def _content_vectors(
         self, content: pd.DataFrame, refuse_empty: bool = False
     ) -> NDArray[np.float32]:
@@ -821,21 +844,22 @@ class VectorRecommender(
         the same path removes what was left.
         """
         check_is_fitted(self)
-        columns = list(getattr(self, "feature_names_in_", [])) or None
-        params = write_params(self.get_params(deep=False))
-        self._of_record(params, self.model_)
-        model = copy(self.model_)
-        model.facts = model.facts.with_origins(getattr(self, "catalog", None))
+        now = copy(self)
+        columns = list(getattr(now, "feature_names_in_", [])) or None
+        params = write_params(now.get_params(deep=False))
+        now._of_record(params, now.model_)
+        model = copy(now.model_)
+        model.facts = model.facts.with_origins(getattr(now, "catalog", None))
         _persistence.save(
             model,
             Path(path),
             {
                 "estimator": type(self).__name__,
                 "params": params,
-                "n_features_in": self.n_features_in_,
+                "n_features_in": now.n_features_in_,
                 "feature_names_in": columns,
             },
-            str(make_card(self, model.facts, metrics)),
+            str(make_card(now, model.facts, metrics)),
         )
 
     @classmethod
@@ -911,8 +935,9 @@ class VectorRecommender(
         """
         params = self.get_params(deep=False)
         left_out = {*params, "model_", "_kept"}
-        others = {name: v for name, v in vars(self).items() if name not in left_out}
-        model = getattr(self, "model_", None)
+        now = dict(vars(self))
+        others = {name: v for name, v in now.items() if name not in left_out}
+        model = now.get("model_")
         return {**others, **_persistence.write_state(model, params)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -929,17 +954,20 @@ class VectorRecommender(
     @property
     def item_vectors_(self) -> pd.DataFrame:
         """Vectors of the items, float32, by id."""
-        return pd.DataFrame(self.model_.item_vectors, self.model_.data.items)
+        model = self.model_
+        return pd.DataFrame(model.item_vectors, model.data.items)
 
     @property
     def user_vectors_(self) -> pd.DataFrame:
         """Vectors of the users, float32, by id."""
-        return pd.DataFrame(self.model_.user_vectors, self.model_.data.users)
+        model = self.model_
+        return pd.DataFrame(model.user_vectors, model.data.users)
 
     @property
     def item_biases_(self) -> pd.Series:
         """What is added to an item's score, float32, by id."""
-        return pd.Series(self.model_.item_biases[:, 0], self.model_.data.items)
+        model = self.model_
+        return pd.Series(model.item_biases[:, 0], model.data.items)
 
     @property
     def loss_curve_(self) -> list[float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec.interactions import unmasked
+from skmmrec.interactions import check_count, unmasked
 
 # int8 without -128, so that the levels are symmetric about 0.
 LEVELS = 127
@@ -128,6 +128,8 @@ def reduce_dimensions(
 
     Raises
     ------
+    TypeError
+        If `n_components` is no integer.
     ValueError
         Where a number is not finite, or float32 cannot hold it, there are no items or
         no users, the widths differ, or `n_components` is not between 1 and d.
@@ -160,6 +162,7 @@ def reduce_dimensions(
     for table, name in ((item_table, "items"), (user_table, "users")):
         if not len(table):
             raise ValueError(f"{name} has no rows: there is nothing to keep")
+    check_count(n_components, "n_components", at_least=0)
     if not 1 <= n_components <= width:
         raise ValueError(
             f"n_components must be between 1 and {width}, got {n_components}"

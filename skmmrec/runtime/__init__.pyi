@@ -63,7 +63,11 @@ from ._files import (
     sha256_of as sha256_of,
 )
 from ._flights import start_in_turn as start_in_turn
-from ._folders import place_of as place_of, replacing_folder as replacing_folder
+from ._folders import (
+    place_of as place_of,
+    replacing_folder as replacing_folder,
+    saved_at as saved_at,
+)
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,
@@ -82,7 +86,11 @@ from ._identities import (
 )
 from ._inner_params import without_parameters as without_parameters
 from ._kept_memory import keeping_memory as keeping_memory
-from ._locks import ForkSafeLock as ForkSafeLock, cached_property as cached_property
+from ._locks import (
+    ForkSafeLock as ForkSafeLock,
+    cached_property as cached_property,
+    lock_of as lock_of,
+)
 from ._marks import has_marks as has_marks, is_mark as is_mark, marks as marks
 from ._memory import (
     TOKENS_AT_ONCE as TOKENS_AT_ONCE,

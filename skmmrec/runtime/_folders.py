@@ -141,3 +141,14 @@ def _settle(path: Path, record: str, work: Path) -> None:
 def _is_between(work: Path, record: str) -> bool:
     """Tell whether the old folder has left its place, and the new one is not in it."""
     return (work / "old" / record).is_file() and (work / "new").exists()
+
+
+def saved_at(folder: Path) -> tuple[int, int] | None:
+    """Tell what was saved to a folder from what is saved there later.
+
+    None if nothing is there.
+    """
+    if not folder.is_dir():
+        return None
+    files = [file.stat() for file in folder.iterdir()]
+    return max((f.st_mtime_ns for f in files), default=0), sum(f.st_size for f in files)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from threading import RLock
 from typing import Any, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 T = TypeVar("T")
 
@@ -39,6 +39,19 @@ class ForkSafeLock:
             self._lock.release()
         else:
             self._lock = RLock()
+
+
+_of_objects: dict[int, ForkSafeLock] = {}
+_making = ForkSafeLock()
+
+
+def lock_of(owner: object) -> ForkSafeLock:
+    """Lock of an object, which is no part of it: no copy and no pickle has it."""
+    with _making:
+        if id(owner) not in _of_objects:
+            _of_objects[id(owner)] = ForkSafeLock()
+            finalize(owner, _of_objects.pop, id(owner)).atexit = False
+        return _of_objects[id(owner)]
 
 
 class cached_property(functools.cached_property[T]):

@@ -19,6 +19,8 @@ def restored_on_error(estimator: object) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        now = vars(estimator)
+        now.update(before)  # first: another thread may ask meanwhile
+        for name in now.keys() - before.keys():
+            del now[name]
         raise

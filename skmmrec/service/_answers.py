@@ -26,7 +26,7 @@ from ._problems import ProblemError, told_to_callers
 from ._settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from ._explaining import SavedModel
+    from ._explaining import ModelFolder, SavedModel
 
 _LOG = logging.getLogger("skmmrec.service")
 T = TypeVar("T")
@@ -50,13 +50,13 @@ class Answers:
     ) -> None:
         self._settings, self.encoders = settings, encoders
         index: Any = "auto" if settings.search == "auto" else None
-        self._model: SavedModel | None = None
+        self._saved: ModelFolder | None = None
         makes_users: Any = None
         if settings.model is not None:
-            from ._explaining import SavedModel  # loads what few need
+            from ._explaining import ModelFolder  # loads what few need
 
-            self._model = SavedModel(settings.model)
-            makes_users = self._model.recommender if self._model.makes_users else None
+            self._saved = ModelFolder(settings.model)
+            makes_users = settings.model if self._saved.model.makes_users else None
         self.online = OnlineRecommender(
             open_store(repo), unknown=settings.unknown, index=index, model=makes_users
         )
@@ -167,15 +167,14 @@ class Answers:
 
     def _served_model(self) -> SavedModel | None:
         """Return the saved model if it is the one that is served."""
-        model = self._model
-        if model is None:
+        if self._saved is None:
             return None
         version = self.version()
-        if model.version == version:
-            return model
-        fields = {"saved": model.version, "served": version}
-        _LOG.warning("the saved model is not served", extra={"fields": fields})
-        return None
+        model = self._saved.of(version)
+        if model is None:
+            fields = {"saved": self._saved.model.version, "served": version}
+            _LOG.warning("the saved model is not served", extra={"fields": fields})
+        return model
 
     def _check_k(self, k: int) -> None:
         most = self._settings.max_k

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pandas as pd
 from skmmrec.inspection import explain, history_contributions, modality_contributions
 from skmmrec.interactions import ITEM, USER, as_list
 from skmmrec.recommender import load_model
+from skmmrec.runtime import saved_at
+
+_LOG = logging.getLogger("skmmrec.service")
 
 
 class SavedModel:
@@ -71,3 +76,49 @@ class SavedModel:
         parts = added.drop(columns=[USER, ITEM]).astype(float).to_dict("records")
         for each, reason, modalities in zip(explanations, reasons, parts, strict=True):
             each.update(reason=reason, modalities=modalities)
+
+
+class ModelFolder:
+    """A folder that models are saved to, one after the other.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    model : SavedModel
+        What was read last.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load_model` does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._saved_at = saved_at(path)
+        self.model = SavedModel(path)
+
+    def of(self, version: str | None) -> SavedModel | None:
+        """Return the model of a version; None if another one is saved.
+
+        The folder is read again if something was saved there since. Where that cannot
+        be read, the log has a warning.
+        """
+        if self.model.version != version:
+            with self._lock:
+                self._read_again()
+        model = self.model
+        return model if model.version == version else None
+
+    def _read_again(self) -> None:
+        try:
+            found = saved_at(self._path)
+            if found is None or found == self._saved_at:
+                return
+            self._saved_at = found  # what cannot be read is not tried twice
+            self.model = SavedModel(self._path)
+        except (OSError, TypeError, ValueError) as error:
+            _LOG.warning("the saved model cannot be read", exc_info=error)

@@ -36,7 +36,8 @@ class ServiceSettings(BaseModel):
     model : path, optional
         Folder of the saved model that is published: `/explain` then also gives a
         sentence and the share of each modality, and users whom the store cannot make of
-        their histories, as those of a `SequenceTower`, are made by it.
+        their histories, as those of a `SequenceTower`, are made by it. It is read again
+        when another model is served and was saved there.
     max_request_bytes : int, default=1048576
         Largest body of a request, in bytes; 1 MiB is 50,000 ids.
     max_upload_bytes : int, default=16777216

@@ -23,11 +23,11 @@ def read(folder):
         present = lists.is_valid().to_numpy(zero_copy_only=False)
         is_number = name in note["numbers"]
         kind = pa.float64() if is_number else pa.float32()
-        assert lists.type == pa.list_(kind, note["widths"][name])
-        block = np.zeros((len(table), lists.type.list_size), kind.to_pandas_dtype())
-        block[present] = (
-            lists.drop_null().flatten().to_numpy().reshape(-1, block.shape[1])
-        )
+        assert lists.type == pa.list_(kind)
+        width = note["widths"][name]
+        assert set(lists.value_lengths().drop_null().to_pylist()) <= {width}
+        block = np.zeros((len(table), width), kind.to_pandas_dtype())
+        block[present] = lists.drop_null().flatten().to_numpy().reshape(-1, width)
         values[name] = block
         masks.append(present)
     mask = np.column_stack(masks)

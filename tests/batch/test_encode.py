@@ -286,6 +286,8 @@ def test_a_column_without_any_value(items, tmp_path, encoder):
     table.to_parquet(tmp_path / "in.parquet")
     encode(tmp_path / "in.parquet", encoder, tmp_path / "out2", rows_per_part=9)
     assert_same(tmp_path / "out2", table, encoder)
+    stored = ItemCatalog.from_parquet(tmp_path / "out", on_empty="ignore")
+    assert_equal_blocks(stored.blocks.in_memory(), expected(table, encoder)[1])
 
 
 def test_damaged_files_are_named(folder, encoder, tmp_path):

@@ -4,13 +4,22 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 from feast import FeatureStore
 
 from skmmrec import MultimodalFusionRecommender
-from skmmrec.feature_store import OnlineRecommender, content_encoders
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    content_encoders,
+    init_repo,
+    publish,
+)
+from skmmrec.recommender import ServingVectors
 from tests.cli.conftest import SEED, run
 
 
@@ -153,6 +162,50 @@ def test_publications_are_listed_and_rolled_back(repo, other_model):
     assert {r["number"]: r["served"] for r in publications(repo)} == {1: True, 2: False}
     assert "number" in run("publications", repo).stdout
     assert "no publication" in run("rollback", repo, "77", code=3).stderr
+
+
+def test_versions_may_be_digits(repo):
+    """As of dates; a number of a publication goes before."""
+    vectors = ServingVectors(
+        pd.DataFrame(np.eye(5, dtype=np.float32), index=list("abcde")),
+        pd.DataFrame(np.eye(5, dtype=np.float32), index=[f"i{n}" for n in range(5)]),
+        pd.Series([["i0"]] * 5, index=list("abcde")),
+        "20261128",
+    )
+    shop = init_repo(repo.with_name("dates"))
+    for version in ("20261128", "20261129", "1"):
+        publish(Served(replace(vectors, version=version)), shop)
+    told = json.loads(run("rollback", shop, "20261128", "--json").stdout)
+    assert (told["version"], served_in(shop)) == ("20261128", 1)
+    run("rollback", shop, "3")
+    assert served_in(shop) == 3
+    run("rollback", shop, "1")
+    assert served_in(shop) == 1
+    assert "no publication" in run("rollback", shop, "2026", code=3).stderr
+
+
+class Served(NamedTuple):
+    """Something that can be published."""
+
+    vectors: ServingVectors
+
+    def serving_vectors(self):
+        """Return the vectors."""
+        return self.vectors
+
+
+def served_in(repo):
+    """Number of the publication that is served."""
+    [number] = [r["number"] for r in publications(repo) if r["served"]]
+    return number
+
+
+@pytest.mark.parametrize("command", ["publications", "verify", "rollback", "serve"])
+def test_settings_that_cannot_be_read_are_no_mistake_of_ours(repo, command):
+    (repo / "feature_store.yaml").write_text("project: shop: x\n")
+    told = run(command, repo, code=3).stderr
+    assert "no YAML in line 1" in told
+    assert "mistake" not in told
 
 
 def publications(repo):

@@ -14,6 +14,7 @@ from feast.types import Float32
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import (
+    BusyStoreError,
     OnlineRecommender,
     delete_ids,
     open_store,
@@ -258,6 +259,35 @@ def test_nothing_is_left_of_a_user_in_any_publication_or_page(repo, how):
         assert verify(store).ok
     assert not holds(repo, gone)
     assert places_of(repo, gone) == []
+
+
+@pytest.mark.parametrize("how", ["delete_ids", "forget"])
+def test_a_reader_that_keeps_the_log_is_told_of(repo, how):
+    """As a backup does; nothing is said to be deleted while bytes of it are left."""
+    file = repo / "feature_store.yaml"
+    path = "path: data/online.db"
+    file.write_text(file.read_text().replace(path, f"{path}\n  busy_timeout: 0.1"))
+    gone = "somebody-very-special"
+    rec = fit(lambda n: gone if n == 2 else f"person-{n}")
+    publish(rec, repo)
+    OnlineRecommender(repo).record(gone, 5)
+    rec.forget([gone])
+
+    def remove():
+        if how == "forget":
+            publish(rec, repo)
+        else:
+            delete_ids(repo, users=[gone])
+
+    with closing(sqlite3.connect(repo / "data" / "online.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with pytest.raises(BusyStoreError, match="bytes are still in its log"):
+            remove()
+        assert not read_vectors(repo, "user", [gone])[1].any()
+    remove()
+    assert places_of(repo, gone) == []
+    assert verify(repo).ok
 
 
 def places_of(repo, text):

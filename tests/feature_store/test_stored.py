@@ -25,6 +25,7 @@ from skmmrec.recommender import (
     Training,
     _serving,
 )
+from tests.lists import list_of
 
 from .conftest import make_recommender, new_repo
 
@@ -177,7 +178,7 @@ def test_columns_of_items_are_published(repo):
         "genre": pa.array(["a", None, "b"] * 10).dictionary_encode(),
         "price": pa.array([1.5, np.nan, None] * 10),
         "year": pa.array([2000 + n for n in range(30)], pa.int16()),
-        "words": pa.array(words, pa.list_(pa.float64(), 2)),
+        "words": pa.array(words, list_of(pa.float64(), 2)),
         "unread": ["x"] * 30,
     }
     users, items = tables_of(model, **more)

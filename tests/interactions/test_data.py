@@ -145,6 +145,47 @@ def test_rows_are_grouped_as_one_by_one(table, has_times):
         )
 
 
+OR_NONE = st.none() | st.integers(0, 3)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 2]),
+            st.sampled_from("ab"),
+            st.tuples(OR_NONE, OR_NONE).filter(lambda said: said != (None, None)),
+        ),
+        min_size=2,
+        max_size=16,
+    ),
+    st.data(),
+)
+def test_no_answer_leaves_an_earlier_one_as_it_was(table, data):
+    """Each task by itself, at once or bit by bit: against a dictionary."""
+    users, items, answers = zip(*table, strict=True)
+    y = np.array(answers, float)
+    liked, rows = y[:, 0] > 0, Interactions(np.array(users), np.array(items, object))
+    expected = {}
+    for row, pair in enumerate(zip(users, items, strict=True)):
+        said = expected.setdefault(pair, np.full(2, np.nan))
+        said[~np.isnan(y[row])] = y[row][~np.isnan(y[row])]
+    cut = data.draw(st.integers(1, len(table)))
+    parts = np.split(np.arange(len(table)), [cut])
+    known = pd.Index(sorted(set(users[:cut])))
+    first, later = ((rows.where(part), liked[part], y[part]) for part in parts)
+    got = InteractionData.collect(first[0], known, ITEMS, *first[1:])
+    if cut < len(table):
+        got = got.extend(*later)
+    for place, user in enumerate(got.users):
+        own = {item: said for (u, item), said in expected.items() if u == user}
+        assert got.items[got.seen.of(place)].tolist() == list(own)
+        kept = [item for item, said in own.items() if said[0] > 0]
+        assert got.items[got.history.of(place)].tolist() == kept
+        start, end = got.seen.offsets[place : place + 2]
+        np.testing.assert_array_equal(got.seen.values[start:end, 1:], [*own.values()])
+
+
 def test_ids_are_found_in_columns_of_strings_too():
     index = pd.Index(["a", "b", "c"])
     ids = np.array(["c", "x", "a", "c"], dtype=object)

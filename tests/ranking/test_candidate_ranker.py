@@ -38,6 +38,7 @@ from skmmrec.recommender import (
     Training,
 )
 from skmmrec.testing import RecommenderTests
+from tests.strings import OF_PANDAS_3
 
 IDS = ["user_id", "item_id"]
 
@@ -934,7 +935,7 @@ def test_a_fit_that_fails_leaves_it_as_it_was(shop):
         "string",
         "string[pyarrow]",
         "category",
-        pd.StringDtype(na_value=np.nan),
+        OF_PANDAS_3,
         pd.ArrowDtype(pa.string()),
         pd.ArrowDtype(pa.large_string()),
         pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())),

@@ -47,6 +47,19 @@ def test_a_like_is_taken_back_by_zero(make, catalog, X):
     assert not {"i03", "i05"} & set(twice.recommend([7], k=99).item_id)
 
 
+def test_a_rating_takes_back_no_purchase(make, catalog, X):
+    y = np.column_stack([np.ones(len(X)), np.full(len(X), 4.0)])
+    rec = make(catalog, objective=["softmax", "mse"]).fit(X[IDS], y)
+    bought = likes(7, "i03", "i05")
+    rec.partial_fit(bought, [[1, np.nan]] * 2)
+    before = rec.user_vectors_.loc[7]
+    rec.partial_fit(bought[:1], [[np.nan, 2]])
+    pd.testing.assert_series_equal(rec.user_vectors_.loc[7], before)
+    rec.partial_fit(bought[:1], [[0, np.nan]])
+    only = rec.item_vectors_.loc["i05"]
+    np.testing.assert_allclose(rec.user_vectors_.loc[7], only, rtol=1e-5, atol=1e-6)
+
+
 def test_without_training_feedback_equals_a_fit_on_everything(make, catalog, X):
     every_item = ~X.duplicated("item_id")
     at_once = make(catalog, training__max_epochs=0).fit(X)

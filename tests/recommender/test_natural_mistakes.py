@@ -185,6 +185,19 @@ def test_what_was_seen_is_left_out_or_not(pairs):
 # -- similar items among some --
 
 
+def test_a_row_of_content_is_no_list_of_ids():
+    """Its numbers may be ids, too."""
+    items = pd.DataFrame({"item_id": [1, 2, 3], "size__0": [1, 2, 3], "age__0": 3})
+    X = pd.DataFrame({"user_id": [1, 2], "item_id": [1, 3]})
+    rec = ContentRecommender(ItemCatalog(items)).fit(X)
+    for row in (items.iloc[0], items.iloc[0, 1:], pd.Series({"age__0": 2})):
+        with pytest.raises(ValueError, match=r"row of content.*to_frame\(\)\.T"):
+            rec.similar_items(row)
+    ids = pd.Series([3, 1], index=["a", "b"])
+    assert rec.similar_items(ids, k=1)["query"].tolist() == [3, 1]
+    assert len(rec.similar_items(items.iloc[0].to_frame().T, k=2)) == 2
+
+
 def test_similar_items_among_some(catalog, items, pairs):
     rec = ContentRecommender(catalog).fit(pairs)
     some = ["i03", "i00", "i07"]

@@ -12,6 +12,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.recommender import ContentRecommender, _principal_axes
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._principal_axes import PresentRows, principal_axes
+from tests.lists import list_of
 
 N_ITEMS, N_USERS = 90, 30
 
@@ -29,7 +30,7 @@ def make(key="item_id", n=N_ITEMS, seed=0):
                 v.tolist() if has else None
                 for v, has in zip(vectors, there, strict=True)
             ],
-            pa.list_(pa.float32(), width),
+            list_of(pa.float32(), width),
         )
         vectors[~there] = np.nan
         columns |= {f"{name}__{c}": vectors[:, c] for c in range(width)}

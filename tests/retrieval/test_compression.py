@@ -90,6 +90,9 @@ def test_bad_input_is_named(tables):
     for n in (0, 9):
         with pytest.raises(ValueError, match=rf"between 1 and 8, got {n}"):
             reduce_dimensions(items, users, n)
+    for n in (2.0, True, "2", None):
+        with pytest.raises(TypeError, match="n_components must be an integer"):
+            reduce_dimensions(items, users, n)
     users.iloc[4, 0] = np.inf
     with pytest.raises(ValueError, match="users is not finite in row 4"):
         reduce_dimensions(items, users, 3)

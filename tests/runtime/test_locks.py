@@ -1,11 +1,16 @@
-"""Locks that Ctrl-C leaves free."""
+"""Locks that Ctrl-C leaves free, and those of objects."""
 
+import gc
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass
+from weakref import ref
 
 import pytest
 
-from skmmrec.runtime import ForkSafeLock
+from skmmrec.runtime import ForkSafeLock, lock_of
 
 
 @pytest.fixture
@@ -56,3 +61,27 @@ def test_a_lock_is_reentrant_and_exclusive():
     with pytest.raises(ZeroDivisionError), lock:
         1 / 0  # noqa: B018
     assert is_free(lock)
+
+
+@dataclass
+class Unhashable:
+    name: str = "a"
+
+
+def test_an_object_has_one_lock_as_long_as_it_lives():
+    owners = [Unhashable(), Unhashable()]
+    locks = [lock_of(owner) for owner in owners]
+    assert locks[0] is lock_of(owners[0]) is not locks[1]
+    assert lock_of(copy(owners[0])) is not locks[0]
+    assert vars(owners[0]) == {"name": "a"}
+    gone = ref(locks[0])
+    del locks, owners[0]
+    gc.collect()
+    assert gone() is None
+
+
+def test_locks_of_objects_are_given_to_threads_alike():
+    owners = [Unhashable() for _ in range(50)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: [lock_of(each) for each in owners], range(4)))
+    assert found[1:] == found[:-1]

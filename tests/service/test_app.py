@@ -794,6 +794,48 @@ def test_a_saved_model_reads_histories_in_their_order(repo, tmp_path, ratings, i
     assert [each["item_id"] for each in body["recommendations"]] == expected
 
 
+@pytest.mark.parametrize("saved_first", [True, False])
+def test_a_model_that_is_published_and_saved_later_is_read(
+    repo, tmp_path, ratings, items, saved_first, caplog
+):
+    X = ratings[["user_id", "item_id", "timestamp"]]
+    rec, later = (
+        MultimodalFusionRecommender(
+            ItemCatalog(items), user_tower="sequence", random_state=seed
+        ).fit(X)
+        for seed in (0, 1)
+    )
+    publish(rec, repo)
+    rec.save(tmp_path / "model")
+    asked = {"users": 103, "items": ["i00", "i05"]}
+    history = {"history": ["i03", "i00", "i05"], "k": 4}
+
+    def reasons():
+        answer = client.post("/explain", json=asked).json()
+        if "explanations" not in answer:
+            return answer["status"]
+        return [each["reason"] is not None for each in answer["explanations"]]
+
+    with asking(repo, ServiceSettings(model=tmp_path / "model")) as client:
+        assert reasons() == [True, True]
+        if not saved_first:
+            publish(later, repo)
+            assert reasons() == 422
+            assert client.post("/recommend", json=history).status_code == 422
+            (tmp_path / "model" / "recommender.json").write_text("damaged")
+            assert reasons() == 422
+            assert "the saved model cannot be read" in caplog.text
+        later.save(tmp_path / "model")
+        if saved_first:
+            publish(later, repo)
+        assert reasons() == [True, True]
+        answer = client.post("/recommend", json=history)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model_version"] == later.serving_vectors().version
+        moved = client.post("/feedback", json={"user": 103, "item": "i11"}).json()
+        assert moved["moved"]
+
+
 def test_the_environment_describes_an_application(served, monkeypatch):
     monkeypatch.delenv("SKMMREC_SERVICE_REPO", raising=False)
     with pytest.raises(ValueError, match="SKMMREC_SERVICE_REPO must name"):

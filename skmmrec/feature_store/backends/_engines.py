@@ -50,6 +50,8 @@ _MEASURED = {
         "item is kept beside those before"
     ),
 }
+# How Feast turns ids into keys: as `base.entity_keys` does, which all rows have.
+_KEYS = 3
 _BACKENDS: WeakKeyDictionary[FeatureStore, Backend] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
@@ -70,6 +72,9 @@ def backend_of(store: FeatureStore) -> Backend:
     ------
     TypeError
         For a kind of online store that cannot be served from.
+    ValueError
+        Where Feast is told to make keys of ids in another way, by which it would find
+        no row of a publication.
     """
     with _LOCK:
         if store not in _BACKENDS:
@@ -83,6 +88,13 @@ def _new_backend(store: FeatureStore) -> Backend:
     engine = _ENGINES.get(kind)
     if engine is None:
         raise TypeError(_refusal(kind))
+    version = store.config.entity_key_serialization_version
+    if version != _KEYS:
+        raise ValueError(
+            f"entity_key_serialization_version is {version} in feature_store.yaml, and "
+            f"Feast would find no published row by its keys: write {_KEYS}, and "
+            "materialize or push the rows of your own views again"
+        )
     folder = import_module(f"{__package__}.{engine.folder}")
     backend: Backend = getattr(folder, engine.backend)(store)
     return backend

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from copy import copy
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -118,12 +119,19 @@ class HistoryRecommender(BaseRecommender):
             )
             values = data.history.values
             if weights is None or values is None:  # a like is a like
-                self.data_ = data.with_signals(None)
+                data = data.with_signals(None)
             else:
-                self.data_ = data.with_signals(values[:, 0])
-            warn_of_odd_answers(self.data_, [] if strengths is None else [strengths])
-            self._learn(self.history_.to_csr())
+                data = data.with_signals(values[:, 0])
+            warn_of_odd_answers(data, [] if strengths is None else [strengths])
+            self._learn_from(data)
         return self
+
+    def _learn_from(self, data: InteractionData) -> None:
+        """Learn; threads that ask meanwhile are answered as before."""
+        new = copy(self)
+        new.data_ = data
+        new._learn(new.history_.to_csr())
+        vars(self).update(vars(new))
 
     def forget(self, users: Ids) -> Self:
         """Take users out, and learn again from those who are left.
@@ -150,12 +158,11 @@ class HistoryRecommender(BaseRecommender):
         """
         check_is_fitted(self)
         ids = np.asarray(self._read_users(as_list(users, "users")))
-        rows = self.user_index_.get_indexer(ids)
-        refuse_strangers(ids, rows >= 0)
         with self._all_or_nothing():
+            rows = self.user_index_.get_indexer(ids)
+            refuse_strangers(ids, rows >= 0)
             kept = ~np.isin(np.arange(len(self.user_index_)), rows)
-            self.data_ = self.data_.keep_users(kept)
-            self._learn(self.history_.to_csr())
+            self._learn_from(self.data_.keep_users(kept))
         return self
 
     def remove_items(self, items: Ids) -> Self:
@@ -183,13 +190,12 @@ class HistoryRecommender(BaseRecommender):
         """
         check_is_fitted(self)
         ids = self._read_items(items)
-        rows = self.item_index_.get_indexer(ids)
-        refuse_strangers(ids, rows >= 0, "item", "remove")
-        kept = ~np.isin(np.arange(len(self.item_index_)), rows)
-        check_items_left(kept)
         with self._all_or_nothing():
-            self.data_ = self.data_.keep_items(kept)
-            self._learn(self.history_.to_csr())
+            rows = self.item_index_.get_indexer(ids)
+            refuse_strangers(ids, rows >= 0, "item", "remove")
+            kept = ~np.isin(np.arange(len(self.item_index_)), rows)
+            check_items_left(kept)
+            self._learn_from(self.data_.keep_items(kept))
         return self
 
     def __getstate__(self) -> dict[str, Any]:

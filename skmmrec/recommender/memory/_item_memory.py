@@ -190,7 +190,8 @@ class ItemMemory:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is only kept to be quick."""
-        return {name: v for name, v in vars(self).items() if name != "matrix"}
+        now = dict(vars(self))  # another thread may add it meanwhile
+        return {name: v for name, v in now.items() if name != "matrix"}
 
     def append(self, n_items: int) -> ItemMemory:
         """Append items that say nothing, and of which nothing is said."""

@@ -22,7 +22,8 @@ def adopt(network: FusionNetwork, source: FusionNetwork) -> None:
         if name not in theirs or theirs[name].shape != parameter.shape:
             raise ValueError(
                 f"the earlier fit has no {name!r} of shape {tuple(parameter.shape)}: "
-                "fusion, n_factors, user_tower and the tasks must be the same"
+                "fusion, n_factors, user_tower, user_catalog and the tasks must be the "
+                "same"
             )
         parameter.copy_(theirs[name])
 

@@ -294,6 +294,37 @@ def test_a_warm_start_without_training_keeps_what_was_learned(make, items, X):
     assert len(rec.item_vectors_) == len(before[0]) + 2
 
 
+@pytest.mark.parametrize("n_components", [3, 10])
+def test_a_warm_start_keeps_the_space_of_users(make, catalog, X, n_components):
+    """Users who are added would turn its axes, or change their number."""
+    from skmmrec import ItemCatalog
+
+    rng = np.random.default_rng(0)
+    ids = np.arange(100, 120)
+    users = pd.DataFrame(rng.normal(size=(len(ids), 12)), ids)
+    users = users.add_prefix("image__").rename_axis("user_id").reset_index()
+    known = users.user_id.isin(X.user_id) | (users.user_id == 119)
+    assert known.sum() == 10
+    rec = make(
+        catalog,
+        user_catalog=ItemCatalog(users[known], key="user_id"),
+        regularization__n_components=n_components,
+        warm_start=True,
+    )
+    before = rec.fit(X).user_vectors_
+    rec.add_users(users[~known])
+    added = rec.user_vectors_
+    after = rec.set_params(training__max_epochs=0).fit(X).user_vectors_
+    assert set(after.index) == set(users.user_id)
+    for vectors in (before, added):
+        np.testing.assert_allclose(
+            after.loc[vectors.index], vectors, rtol=1e-4, atol=1e-6
+        )
+    rec.set_params(user_catalog=ItemCatalog(users.iloc[:, :-1], key="user_id"))
+    with pytest.raises(ValueError, match="in user_catalog, this one has"):
+        rec.fit(X)
+
+
 def test_a_warm_start_needs_the_same_shape(make, catalog, X):
     rec = make(catalog, warm_start=True).fit(X)
     with pytest.raises(ValueError, match="fusion, n_factors"):

@@ -35,6 +35,7 @@ from ._damage import (
 from ._encoding import (
     entity_keys as entity_keys,
     has_numbers as has_numbers,
+    ids_of_keys as ids_of_keys,
     key_ids as key_ids,
     pack_ids as pack_ids,
     pack_int as pack_int,

@@ -282,6 +282,10 @@ class Backend(ABC):
         rows = self.read(view, keys, [feature], snapshot)
         return {key: row[feature] for key, row in rows.items() if feature in row}
 
+    def has_rows(self, view: FeatureView) -> bool:
+        """Tell whether rows of a view may be stored: some views are offline alone."""
+        return True
+
     @abstractmethod
     def keys(self, view: FeatureView) -> list[bytes]:
         """Return the keys of all entities of a view: of those published, the served."""

@@ -95,13 +95,31 @@ def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
     return np.fromiter(ids, dtype=object, count=len(keys))
 
 
+def ids_of_keys(join_key: str, keys: Sequence[bytes]) -> list[Any]:
+    """Return the ids of one join key, of keys that may have others beside it."""
+    read = (deserialize_entity_key(key, 3) for key in keys)
+    return [
+        next(
+            _content(value)
+            for name, value in zip(key.join_keys, key.entity_values, strict=True)
+            if name == join_key
+        )
+        for key in read
+    ]
+
+
 def _all_begin(keys: Sequence[bytes], start: bytes) -> bool:
     return bool(keys) and all(key.startswith(start) for key in keys)
 
 
 def _key_values(key: bytes) -> tuple[Any, ...]:
     values = deserialize_entity_key(key, 3).entity_values
-    return tuple(getattr(value, value.WhichOneof("val")) for value in values)
+    return tuple(map(_content, values))
+
+
+def _content(value: Value) -> Any:
+    kind = value.WhichOneof("val")
+    return None if kind is None else getattr(value, kind)
 
 
 @lru_cache(maxsize=64)  # lengths of vectors in use at once; more only cost time

@@ -25,7 +25,7 @@ from skmmrec.feature_store.backends.base import (
 
 from . import _feedback as events, _overlay as overlay, _publications as publications
 from ._engine import OWNED, Publication, ownership
-from ._sql import lock, one, statement
+from ._sql import lock, one, statement, table_exists
 from ._store import ExactPostgresOnlineStore
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -182,6 +182,11 @@ class PostgresBackend(Backend):
             last = keys[-1]
 
     # Reading and writing
+
+    def has_rows(self, view: FeatureView) -> bool:
+        """Look for a table."""
+        with self._reading() as conn:
+            return table_exists(conn, self._overlay(view))
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""

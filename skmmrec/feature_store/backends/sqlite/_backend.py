@@ -28,6 +28,7 @@ from skmmrec.feature_store.backends.base import (
 
 from . import _feedback as events, _files as files, _publications as publications
 from ._connections import (
+    empty_log,
     joined,
     sync,
     telling,
@@ -41,6 +42,7 @@ from ._rows import upsert
 from ._store import ExactSqliteOnlineStore
 from ._tables import (
     KEYS_PER_QUERY,
+    columns_of,
     feast_seconds,
     latest_times,
     prepare_table,
@@ -256,6 +258,11 @@ class SqliteBackend(Backend):
         """Read one feature by key."""
         return self.online.read_column(self.config, view, keys, feature, snapshot)
 
+    def has_rows(self, view: FeatureView) -> bool:
+        """Look for a table."""
+        with self._main() as conn:
+            return bool(columns_of(conn, self._name(view)))
+
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""
         return self.online.keys(self.config, view)
@@ -323,8 +330,8 @@ class SqliteBackend(Backend):
     def _forget_bytes(self, conn: sqlite3.Connection) -> None:
         """Leave nothing of what was deleted in the log nor in other files."""
         if not conn.in_transaction:
-            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._remove_orphans()
+            empty_log(conn, self._path)
 
     def append_feedback(self, event: Event) -> bool:
         """Insert one event; the caller holds the transaction."""

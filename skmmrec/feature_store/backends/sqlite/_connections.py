@@ -299,6 +299,20 @@ def joined(conn: sqlite3.Connection) -> AbstractContextManager[None]:
     return nullcontext() if conn.in_transaction else transaction(conn)
 
 
+def empty_log(conn: sqlite3.Connection, path: str | Path) -> None:
+    """Take the log of a database into it, and leave no byte of what was deleted there.
+
+    Raises BusyStoreError where somebody reads an earlier state for too long.
+    """
+    is_busy = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if is_busy:
+        raise BusyStoreError(
+            f"rows were deleted from {path}, but their bytes are still in its log, as "
+            "somebody has been reading it for longer than the busy_timeout of the "
+            "online store, such as a backup: do the same again when that has ended"
+        )
+
+
 def sync(path: str | Path) -> None:
     """Have the disk keep what was written to a file, or to the names in a folder."""
     # A log may be gone that was taken into its database, which sqlite has synced.

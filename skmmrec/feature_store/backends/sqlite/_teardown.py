@@ -9,7 +9,14 @@ from contextlib import closing
 from skmmrec.feature_store.backends.base import DamagedStoreError
 
 from . import _feedback as events, _publications as publications
-from ._connections import Database, publications_beside, telling, transaction
+from ._connections import (
+    Database,
+    empty_log,
+    publications_beside,
+    sync,
+    telling,
+    transaction,
+)
 from ._tables import CHANGES, columns_of, quote
 
 
@@ -43,10 +50,10 @@ def _remove(database: Database, project: str, tables: Iterable[str]) -> None:
         events.remove_project(conn, project)
         for name in tables:
             _drop(conn, name)
-    # What was deleted goes from the log, too.
-    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    sync(f"{database.path}-wal")
     for file in files:
         (folder / file).unlink(missing_ok=True)
+    empty_log(conn, database.path)
 
 
 def _drop(conn: sqlite3.Connection, name: str) -> None:
