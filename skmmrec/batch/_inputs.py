@@ -14,17 +14,15 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from skmmrec.runtime import (
-    digest,
     is_same_type,
     is_text,
     parquet_files_in,
+    parquet_identity,
     whole_path,
 )
 
 # Rows that are read at a time: of pictures of 50 kB, 50 MB. Not tuned.
 _ROWS_AT_ONCE = 1024
-# Bytes at the end of a parquet file: the length of the footer, and a mark.
-_TAIL = 8
 
 
 @dataclass(frozen=True)
@@ -98,18 +96,7 @@ def _look_at(path: Path, root: Path) -> InputFile:
     with reading_file(str(path)), pq.ParquetFile(path) as file:
         n_rows, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
     name = path.relative_to(root.parent).as_posix()
-    return InputFile(name, str(path), n_rows, schema, identity_of(path))
-
-
-def identity_of(path: str | os.PathLike) -> str:
-    """Return size, time of change and a hash of the footer of a parquet file."""
-    with open(path, "rb") as file:
-        status = os.fstat(file.fileno())
-        file.seek(-_TAIL, os.SEEK_END)
-        n_bytes = int.from_bytes(file.read(4), "little")
-        file.seek(-min(status.st_size, _TAIL + n_bytes), os.SEEK_END)
-        footer = digest(file.read()).hex()[:32]
-    return f"{status.st_size}-{status.st_mtime_ns}-{footer}"
+    return InputFile(name, str(path), n_rows, schema, parquet_identity(path))
 
 
 def common_schema(files: list[InputFile], columns: list[str] | None) -> pa.Schema:

@@ -18,11 +18,11 @@ from skmmrec.batch._inputs import (
     common_schema,
     cut,
     first_rows,
-    identity_of,
     reading_file,
 )
 from skmmrec.batch._job import Job
 from skmmrec.catalog import unique_ids
+from skmmrec.runtime import parquet_identity
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Files:
         """Raise a ValueError that names a file which is not what it was."""
         for file in self.files:
             with reading_file(file.path):
-                identity = identity_of(file.path)
+                identity = parquet_identity(file.path)
             if identity != file.identity:
                 raise ValueError(
                     f"items: {file.path} has changed while it was encoded: run again"

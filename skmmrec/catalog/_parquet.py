@@ -43,6 +43,7 @@ from skmmrec.runtime import (
     bar,
     completed_schema,
     digest,
+    parquet_identity,
     remove_abandoned,
     unfinished,
 )
@@ -275,12 +276,11 @@ def _home_of(folder: str | PathLike[str]) -> str:
 
 
 def _state_of(folder: str | PathLike[str]) -> str:
-    """Hash of the names, sizes and times of the files."""
+    """Hash of the names, sizes, times and footers of the files."""
     root, facts = Path(folder), []
     for path in parquet_files(folder):
-        status = path.stat()
         name = path.name if path == root else path.relative_to(root).as_posix()
-        facts.append([name, status.st_size, status.st_mtime_ns])
+        facts.append([name, parquet_identity(path)])
     return _hash(json.dumps(facts))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,7 @@ from PIL import Image
 from skmmrec.encoders._containers import (
     clock_start,
     declared_length,
+    decoded_pictures,
     modest_rate,
     opened,
     require_whole,
@@ -33,6 +34,19 @@ _THUMBNAIL = 32
 # are 64:45, those of films that were squeezed by a lens 2:1; 4 leaves room, and beyond
 # it a header is broken.
 _WIDEST_PIXEL = 4
+# The share of right that may be down, below half a degree, where a picture is upright.
+_LEANING = 0.01
+# How a picture is turned that is shown with its right and its down in these directions.
+_TURNS: dict[tuple[int, ...], Any] = {
+    (1, 0, 0, 1): "none",
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+}
 
 
 class Span(NamedTuple):
@@ -92,8 +106,9 @@ def find_extents(item: Any, max_duration: float) -> Extents:
     """
     limit = Span(0.0, max_duration)
     with opened(item) as container:
-        spans, last = _packet_spans(container, max_duration)
         chosen = (_frame_stream(container), sound_stream(container))
+        wanted = {stream.index for stream in chosen if stream}
+        spans, last = _packet_spans(container, wanted, max_duration)
         found = [stream and spans.get(stream.index) for stream in chosen]
         declared = declared_length(container)
     if last < max_duration:
@@ -202,9 +217,15 @@ def _with_modest_size(stream: Any) -> Any:
     return stream
 
 
-def _packet_spans(container: Any, max_duration: float) -> tuple[dict[int, Span], float]:
-    """Return each stream's span and the last time of any, without decoding."""
-    origin = clock_start(container)
+def _packet_spans(
+    container: Any, wanted: set[int], max_duration: float
+) -> tuple[dict[int, Span], float]:
+    """Return each stream's span and the last time of any, without decoding.
+
+    Streams may lie one after the other in the file: packets are read until those of
+    all `wanted` streams are late enough.
+    """
+    origin, early = clock_start(container), set(wanted)
     starts: dict[int, list[float]] = {}
     ends: dict[int, float] = {}
     for packet in container.demux():
@@ -216,7 +237,9 @@ def _packet_spans(container: Any, max_duration: float) -> tuple[dict[int, Span],
         starts.setdefault(index, []).append(start)
         ends[index] = max(ends.get(index, 0.0), start + length)
         if start > max_duration + 1:
-            break
+            early.discard(index)
+            if not early:
+                break
     for stream in container.streams.video:  # their packets may have no duration
         if stream.index in starts:
             last = _last_end(starts[stream.index])
@@ -233,7 +256,7 @@ def _last_end(starts: list[float]) -> float:
 
 def _timed_frames(container: Any) -> Iterator[tuple[float, Any]]:
     origin = clock_start(container)
-    for frame in container.decode(_frame_stream(container)):
+    for frame in decoded_pictures(container, _frame_stream(container)):
         yield _time(frame) - origin, frame
 
 
@@ -255,9 +278,42 @@ def _picture(frame: Any, pixel: float) -> Image.Image:
 
     `pixel` is how much wider than high its pixels are.
     """
-    image = frame.to_image()
+    image = _on_white(frame)
     if pixel != 1:
         width, height = image.size
         size = (round(width * max(pixel, 1)), round(height * max(1 / pixel, 1)))
         image = image.resize(size, Image.Resampling.BICUBIC)
-    return image.rotate(frame.rotation, expand=True) if frame.rotation else image
+    return _upright(image, frame)
+
+
+def _on_white(frame: Any) -> Image.Image:
+    """Return a frame as stored, with white where it is transparent."""
+    has_alpha = frame.format.has_palette or any(
+        component.is_alpha for component in frame.format.components
+    )
+    if not has_alpha:
+        return cast(Image.Image, frame.to_image())
+    colours = Image.fromarray(frame.to_ndarray(format="rgba"))
+    white = Image.new("RGBA", colours.size, "white")
+    return Image.alpha_composite(white, colours).convert("RGB")
+
+
+def _upright(image: Image.Image, frame: Any) -> Image.Image:
+    """Turn and mirror a picture as its video says that it is to be shown."""
+    matrix = _display_matrix(frame)
+    if matrix is None:
+        return image
+    # Of nine numbers, these four say where right and down are.
+    axes = matrix[[0, 1, 3, 4]]
+    axes = np.where(np.abs(axes) > _LEANING * np.abs(axes).max(), np.sign(axes), 0)
+    turn = _TURNS.get(tuple(axes.astype(int).tolist()))
+    if turn is None:
+        return image.rotate(frame.rotation, expand=True)
+    return image if turn == "none" else image.transpose(turn)
+
+
+def _display_matrix(frame: Any) -> np.ndarray | None:
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    return None if data is None else np.frombuffer(data, np.int32).astype(np.float64)

@@ -18,6 +18,8 @@ from skmmrec.runtime import ContentError, RawBytes, open_file, reading, what_it_
 _HIGHEST_RATE = 768_000
 # For the decoders: a picture may be larger than its container declares.
 _CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+# Decoders that read what is transparent, by the names of those that do not.
+_SEE_THROUGH = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # Containers whose header says how long they are; of others FFmpeg makes an estimate.
 _DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
 # The share of a stream's bytes that may be no sound at its end, where other programs
@@ -109,6 +111,31 @@ def with_decoder(stream: Any) -> Any:
         raise ContentError(f"has a stream of {stream.type} of an unknown codec")
     stream.codec_context.options = _CODEC_OPTIONS
     return stream
+
+
+def decoded_pictures(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the frames of a stream of pictures, with what is transparent of them."""
+    decoder = _with_transparency(stream)
+    if decoder is None:
+        yield from container.decode(stream)
+        return
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)
+
+
+def _with_transparency(stream: Any) -> Any:
+    """Return another decoder if the stream's own passes over transparency, or None.
+
+    FFmpeg's own decoders of VP8 and VP9 do, and may be all that there is.
+    """
+    import av
+
+    name = _SEE_THROUGH.get(stream.codec_context.name)
+    if name not in av.codecs_available or stream.metadata.get("alpha_mode") != "1":
+        return None
+    decoder = av.CodecContext.create(name, "r")
+    decoder.options = _CODEC_OPTIONS
+    return decoder
 
 
 def modest_rate(rate: int) -> int:

@@ -30,6 +30,7 @@ from skmmrec.runtime import (
     files_alone,
     hub_source,
     is_packaged,
+    loses_digits,
     model_identity,
     own_draws,
     packaged_file,
@@ -60,11 +61,16 @@ class Embedder:
         The model, in evaluation mode.
     is_cast : bool, default=False
         Whether its weights have the precision that it works in.
+    identity : bytes or None, default=None
+        The identity before its weights were rounded, if they were.
     """
 
-    def __init__(self, transformer: Any, is_cast: bool = False) -> None:
+    def __init__(
+        self, transformer: Any, is_cast: bool = False, identity: bytes | None = None
+    ) -> None:
         self.transformer = transformer
         self.is_cast = is_cast
+        self._identity = identity
         self.lock = ForkSafeLock()
         """Held while the model works: a tokenizer serves one thread at a time."""
         self._sees_media = _sees_media(transformer)
@@ -178,7 +184,7 @@ class Embedder:
     @cached_property
     def identity(self) -> bytes:
         """A hash of the weights and of all settings."""
-        return model_identity(self.transformer)
+        return self._identity or model_identity(self.transformer, as_float32=True)
 
 
 def load_embedder(
@@ -225,8 +231,10 @@ def load_embedder(
             return Embedder(quantize(transformer, device))
         if weights not in _HALVES or _sees_media(transformer):
             return Embedder(transformer)
-        is_cast = cast_weights(transformer, working_dtype(device, weights))
-        return Embedder(transformer, is_cast)
+        dtype = working_dtype(device, weights)
+        lossy = loses_digits(transformer, dtype)
+        identity = model_identity(transformer, as_float32=True) if lossy else None
+        return Embedder(transformer, cast_weights(transformer, dtype), identity)
 
     return shared_model(key, load)
 

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._pictures import picture_key, present_pictures
+from skmmrec.encoders._pictures import picture_hash, picture_key, present_pictures
 from skmmrec.encoders._pooling import start_parts
 from skmmrec.encoders._tokens import unknown_rows
 from skmmrec.interactions import RawColumn
@@ -26,12 +26,15 @@ from skmmrec.runtime import (
     digest,
     fetch,
     file_fingerprint,
+    loses_digits,
+    module_settings,
     own_draws,
     quantize,
     resolve_precision,
     stack_on,
     to_device,
     weights_hash,
+    working_dtype,
     working_precision,
 )
 
@@ -295,10 +298,12 @@ class ImageEncoder(BaseEncoder):
             self.model, self.pretrained, self.preprocess
         )
         fast = faster(network, transform, pack=self._packs(device))
-        identity = None if fast is network else _identity(network, transform)
+        precision = resolve_precision(self.precision, device)
+        dtype = working_dtype(device, precision)
+        changes = fast is not network or loses_digits(network, dtype)
+        identity = _identity(network, transform) if changes else None
         if self.precision == "int8":
             fast = quantize(fast, device)
-        precision = resolve_precision(self.precision, device)
         fast = working_precision(fast, device, precision, probe=probe_vectors)
         return VisionModel(fast, transform, device, identity)
 
@@ -318,6 +323,9 @@ class ImageEncoder(BaseEncoder):
 
     def _content_key(self, item: Any) -> Hashable:
         return picture_key(item)
+
+    def _content_hash(self, item: Any) -> bytes:
+        return picture_hash(item)
 
 
 def _checked_texts(texts: RawColumn) -> list[str]:
@@ -341,5 +349,5 @@ def _input_type(network: Any) -> Any:
 
 
 def _identity(network: Any, transform: Any) -> bytes:
-    settings = f"{network}{transform}".encode()
+    settings = f"{network}{module_settings(network)}{transform}".encode()
     return weights_hash(network) + digest(settings)

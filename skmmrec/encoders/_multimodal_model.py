@@ -13,7 +13,12 @@ from PIL import Image
 
 from skmmrec.encoders._audio import MIN_SECONDS, Windowing
 from skmmrec.encoders._embedders import Embedder
-from skmmrec.encoders._pictures import picture_key, present_pictures, read_picture
+from skmmrec.encoders._pictures import (
+    picture_hash,
+    picture_key,
+    present_pictures,
+    read_picture,
+)
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import SentenceModel
 from skmmrec.encoders._sounds import resampled_sound, sound_key
@@ -268,8 +273,8 @@ def part_key(kind: str, item: Any) -> Hashable:
 
 def part_hash(kind: str, item: Any) -> bytes:
     """Return a hash of the content itself: of a file's bytes, not its name."""
-    if isinstance(item, list):
-        return digest(b"".join(part_hash(kind, one) for one in present_pictures(item)))
+    if kind == "image":
+        return picture_hash(item)
     if kind != "text" and isinstance(item, str | os.PathLike):
         return file_digest(item)
     key = part_key(kind, item)

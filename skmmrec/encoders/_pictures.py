@@ -14,10 +14,12 @@ from PIL import Image, UnidentifiedImageError
 from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_depth
 from skmmrec.encoders._metadata import Stripped, can_strip, orientation_of, strip
 from skmmrec.encoders._profiles import in_srgb, space_of
+from skmmrec.encoders._tiffs import correct_reading
 from skmmrec.runtime import (
     ContentError,
     RawBytes,
     digest,
+    file_digest,
     how_to_give,
     is_missing,
     open_file,
@@ -74,6 +76,16 @@ def picture_key(item: Any) -> Any:
         rgb = decode_picture(item).image
         return (rgb.size, digest(rgb.tobytes()))
     raise ContentError(_unknown(item))
+
+
+def picture_hash(item: Any) -> bytes:
+    """Return a hash of the content itself: of files' bytes, not their names."""
+    if isinstance(item, list):
+        return digest(b"".join(map(picture_hash, present_pictures(item))))
+    if isinstance(item, str | os.PathLike):
+        return file_digest(item)
+    key = picture_key(item)
+    return key if isinstance(key, bytes) else digest(repr(key).encode())
 
 
 def present_pictures(item: Any) -> list[Any]:
@@ -279,6 +291,7 @@ def _loaded(image: Image.Image, profile: bytes | None = None) -> Image.Image:
 
     A `profile` was in the file before it was stripped; others are with the image.
     """
+    correct_reading(image)
     is_cut, factor = loses_depth(image), _grey_factor(image)
     image.load()
     if is_cut:
@@ -354,9 +367,26 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     if is_deep(image):
         return eight_bits(image).convert("RGB")
+    is_animated = getattr(image, "is_animated", False)
     if image.has_transparency_data:
         # Pillow converts premultiplied grey to its straight kind alone.
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        if not is_animated:
+            _require_seen(image)
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _require_seen(image: Image.Image) -> None:
+    """Raise if an alpha channel hides all of a picture that has several colours.
+
+    Renderers and scanners leave alpha at 0, and masks are 0 and 1; on white, such a
+    picture would be white.
+    """
+    largest = int(np.asarray(image.getchannel("A")).max())
+    if largest <= 1 and _variation(image.convert("RGB")) > _ONE_COLOUR:
+        raise ContentError(
+            f"is transparent everywhere: no alpha is above {largest} of 255, which "
+            "hides its colours. Leave alpha out, or scale it so that 255 is opaque"
+        )

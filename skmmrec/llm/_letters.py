@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
+
+from skmmrec.runtime import has_marks, marks
 
 # Scripts without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han.
 _UNSPACED = (
@@ -14,17 +15,6 @@ _UNSPACED = (
     "\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
-# The basic plane. Beyond it are marks of old scripts and few others; with them, Python
-# takes ten times as long for a class of characters.
-_N_CODES = 0x10000
-
-
-def is_mark(letter: str) -> bool:
-    """Tell whether a character is part of the letter before it.
-
-    Vowels of Hindi, Tamil or Thai are, and accents that are not composed.
-    """
-    return unicodedata.category(letter).startswith("M")
 
 
 def find_words(text: str, n_least: int, suffix: str = "") -> list[str]:
@@ -39,8 +29,7 @@ def find_words(text: str, n_least: int, suffix: str = "") -> list[str]:
     >>> find_words("War and 12 हिन्दी, by us", 3)
     ['War', 'and', 'हिन्दी']
     """
-    has_marks = not text.isascii() and _any_mark().search(text) is not None
-    return _word(n_least, suffix, has_marks).findall(text)
+    return _word(n_least, suffix, has_marks(text)).findall(text)
 
 
 def share_words(text: str, other: str, n_least: int) -> bool | None:
@@ -76,24 +65,7 @@ def _pairs(runs: Iterable[str]) -> Iterable[str]:
 
 
 @cache
-def _word(n_least: int, suffix: str, has_marks: bool) -> re.Pattern[str]:
+def _word(n_least: int, suffix: str, with_marks: bool) -> re.Pattern[str]:
     """Return the pattern of a word; the one without marks is seven times as fast."""
-    letter = rf"(?:[^\W\d_][{_marks()}]*)" if has_marks else r"[^\W\d_]"
+    letter = rf"(?:[^\W\d_][{marks()}]*)" if with_marks else r"[^\W\d_]"
     return re.compile(f"{letter}{{{n_least},}}{suffix}")
-
-
-@cache
-def _any_mark() -> re.Pattern[str]:
-    return re.compile(f"[{_marks()}]")
-
-
-@cache
-def _marks() -> str:
-    """Return all marks, as the inside of a class of characters."""
-    codes = [code for code in range(_N_CODES) if is_mark(chr(code))]
-    gaps = [n for n, (a, b) in enumerate(pairwise(codes), 1) if b != a + 1]
-    starts, ends = [0, *gaps], [*gaps, len(codes)]
-    return "".join(
-        f"{chr(codes[start])}-{chr(codes[end - 1])}"
-        for start, end in zip(starts, ends, strict=True)
-    )

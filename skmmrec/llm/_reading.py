@@ -7,8 +7,9 @@ import re
 from collections import Counter
 from itertools import islice
 
-from skmmrec.llm._letters import find_words, is_mark, share_words
+from skmmrec.llm._letters import find_words, share_words
 from skmmrec.llm._safety import tidy, whole_sentences
+from skmmrec.runtime import is_mark
 
 _THINKING = r"(?:think|thinking|reasoning)"
 _THOUGHT = re.compile(rf"\A.*(?:</{_THINKING}>|\[/THINK\])", re.I | re.S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Hashable
+from functools import cache, lru_cache
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any, ClassVar, Self
@@ -14,7 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from skmmrec.interactions import RawColumn
 from skmmrec.preprocessing._base import BaseContentTransformer
-from skmmrec.runtime import checked_text, short_references
+from skmmrec.runtime import checked_text, has_marks, marks, short_references
 
 _SYMBOL = "[\U0001f000-\U0001faff\u2600-\u27bf\u231a\u231b\u23e9-\u23fa\u2b50\u2b55]"
 _MODIFIERS = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
@@ -22,7 +23,9 @@ _EMOJI = re.compile(
     f"{_SYMBOL}{_MODIFIERS}(?:\u200d{_SYMBOL}?{_MODIFIERS})*|[\ufe0e\ufe0f\u20e3]"
 )
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+")
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
+# What stands inside of words: apostrophes, and in Persian or Hindi what keeps letters
+# apart or joins them.
+_INSIDE = "['\u2019\u200c\u200d]"
 # HTML elements that do not end a word.
 _INLINE = {
     "a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "ins", "kbd",
@@ -228,8 +231,26 @@ class TextCleaner(BaseContentTransformer):
             return text
         is_named = isinstance(self.stop_words, str)
         words = ENGLISH_STOP_WORDS if is_named else self.stop_words
-        lower = {word.lower() for word in words}
-        return _WORD.sub(lambda m: "" if m[0].lower() in lower else m[0], text)
+        left_out = _folded_words(frozenset(words))
+        word = _word(has_marks(text))
+        return word.sub(lambda m: "" if _folded(m[0]) in left_out else m[0], text)
+
+
+@cache
+def _word(with_marks: bool) -> re.Pattern[str]:
+    """Return the pattern of a word; letters may be followed by marks, or not."""
+    part = rf"\w[\w{marks()}]*" if with_marks else r"\w+"
+    return re.compile(f"{part}(?:{_INSIDE}{part})*")
+
+
+def _folded(word: str) -> str:
+    """Return a word in lower case, and its accents as parts of letters."""
+    return unicodedata.normalize("NFC", word.lower())
+
+
+@lru_cache(8)  # of few cleaners; each asks for its own with every text
+def _folded_words(words: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(_folded, words))
 
 
 def _visible(text: str) -> str:

@@ -79,7 +79,9 @@ from ._hub import (
 )
 from ._identities import (
     describe_processor as describe_processor,
+    loses_digits as loses_digits,
     model_identity as model_identity,
+    module_settings as module_settings,
     weights_hash as weights_hash,
 )
 from ._inner_params import without_parameters as without_parameters
@@ -89,6 +91,7 @@ from ._locks import (
     cached_property as cached_property,
     lock_of as lock_of,
 )
+from ._marks import has_marks as has_marks, is_mark as is_mark, marks as marks
 from ._memory import (
     TOKENS_AT_ONCE as TOKENS_AT_ONCE,
     BatchLimit as BatchLimit,
@@ -107,7 +110,10 @@ from ._parents import (
     end_with_parent as end_with_parent,
     end_with_stdin as end_with_stdin,
 )
-from ._parquet_folders import parquet_files_in as parquet_files_in
+from ._parquet_folders import (
+    parquet_files_in as parquet_files_in,
+    parquet_identity as parquet_identity,
+)
 from ._precision import (
     cast as cast,
     is_cast as is_cast,

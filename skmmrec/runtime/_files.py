@@ -25,6 +25,11 @@ def readable_file(item: str | os.PathLike) -> Path:
 
     Raises ContentError if it is a URL, a folder or an empty file, or does not exist.
     """
+    if re.match(r"file:/", os.fspath(item), re.IGNORECASE):
+        raise ContentError(
+            "is a URL of a file: give its path, by "
+            "urllib.request.url2pathname(urllib.parse.urlsplit(url).path)"
+        )
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", os.fspath(item)):
         raise ContentError("is a URL; nothing is read from the network: download it")
     if len(os.fspath(item)) > _LONGEST_PATH or re.match(r"data:", os.fspath(item)):

@@ -15,29 +15,69 @@ _VOLATILE = {"_name_or_path", "name_or_path", "transformers_version"}
 """Configuration keys that tell where a model came from, not what it does."""
 
 
-def weights_hash(module: torch.nn.Module) -> bytes:
-    """Return a hash of a module's parameters and buffers, on any device."""
+# How a module computes, not what: timm chooses the first by the version of torch.
+_OF_THE_RUN = {"fused_attn", "grad_checkpointing", "training"}
+
+
+def weights_hash(module: torch.nn.Module, as_float32: bool = False) -> bytes:
+    """Return a hash of a module's parameters and buffers, on any device.
+
+    With `as_float32`, half precision counts as float32 of the same values, which it
+    becomes on a CPU. Weights that are rounded, as `loses_digits` tells, are others.
+    """
     hasher = hashlib.blake2b(digest_size=32)
     for name, value in module.state_dict().items():
         hasher.update(name.encode())
         for part in value if isinstance(value, tuple) else (value,):
-            _update(hasher, part)
+            _update(hasher, part, as_float32)
     return hasher.digest()
 
 
-def _update(hasher: Any, value: Any) -> None:
+def _update(hasher: Any, value: Any, as_float32: bool) -> None:
     import torch
 
     if not isinstance(value, torch.Tensor):
         hasher.update(repr(value).encode())
         return
     dense = value.dequantize() if value.is_quantized else value
+    if as_float32 and dense.dtype in (torch.bfloat16, torch.float16):
+        dense = dense.float()
     data = dense.detach().cpu().contiguous()
     hasher.update(f"{data.dtype}{tuple(data.shape)}".encode())
     hasher.update(data.reshape(-1).view(torch.uint8).numpy())
 
 
-def model_identity(model: Any) -> bytes:
+def loses_digits(module: torch.nn.Module, dtype: torch.dtype) -> bool:
+    """Tell whether weights would be rounded by a cast to a type."""
+    import torch
+
+    weights = (weight for weight in module.parameters() if weight.is_floating_point())
+    return any(torch.promote_types(w.dtype, dtype) != dtype for w in weights)
+
+
+def module_settings(module: torch.nn.Module) -> str:
+    """Return what modules were told beside their weights, such as a way of pooling.
+
+    These are their attributes that are numbers, texts or sequences of such; what is
+    printed of a module leaves most of them out.
+    """
+    return _as_json(
+        [
+            [name, {k: v for k, v in vars(part).items() if _is_setting(k, v)}]
+            for name, part in module.named_modules()
+        ]
+    )
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    if name.startswith("_") or name in _OF_THE_RUN:
+        return False
+    if isinstance(value, list | tuple):
+        return all(isinstance(part, bool | int | float | str) for part in value)
+    return isinstance(value, bool | int | float | str)
+
+
+def model_identity(model: Any, as_float32: bool = False) -> bytes:
     """Return a hash of weights, modules' settings, tokenizer and prompts.
 
     A fast tokenizer's padding and truncation are left out: each call changes them.
@@ -46,6 +86,8 @@ def model_identity(model: Any) -> bytes:
     ----------
     model : SentenceTransformer or CrossEncoder
         The model.
+    as_float32 : bool, default=False
+        Whether weights in half precision are those that they become in float32.
     """
     processors = [p for module in model.modules() if (p := _processor(module))]
     settings = (
@@ -53,7 +95,7 @@ def model_identity(model: Any) -> bytes:
         f"{model.default_prompt_name}{_configuration(model)}"
     )
     words = "".join(describe_processor(processor) for processor in processors)
-    return weights_hash(model) + digest((settings + words).encode())
+    return weights_hash(model, as_float32) + digest((settings + words).encode())
 
 
 def _configuration(transformer: Any) -> str:

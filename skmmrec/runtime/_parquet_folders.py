@@ -1,10 +1,17 @@
-"""Which files of a folder are data."""
+"""Which files of a folder are data, and whether they are still the same."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from skmmrec.runtime._files import digest
+
+# The end of a parquet file: the length of its footer, and four letters.
+_TAIL = 8
+# Bytes of a footer that are looked at. Longer ones are those of damaged files.
+_MOST_FOOTER = 2**26
 
 
 def parquet_files_in(root: Path) -> list[Path]:
@@ -19,6 +26,21 @@ def parquet_files_in(root: Path) -> list[Path]:
         return [root]
     found = [path.relative_to(root) for path in _walk(root, frozenset())]
     return [root / path for path in sorted(found, key=Path.as_posix)]
+
+
+def parquet_identity(path: str | os.PathLike[str]) -> str:
+    """Return size, time of change and a hash of the footer of a parquet file.
+
+    The footer tells where columns lie and what their least and largest numbers are.
+    What was copied or unpacked may have the time of the file in whose place it is.
+    """
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        file.seek(max(status.st_size - _TAIL, 0))
+        n_bytes = min(int.from_bytes(file.read(4), "little"), _MOST_FOOTER)
+        file.seek(max(status.st_size - _TAIL - n_bytes, 0))
+        footer = digest(file.read()).hex()[:32]
+    return f"{status.st_size}-{status.st_mtime_ns}-{footer}"
 
 
 def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:

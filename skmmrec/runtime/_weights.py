@@ -124,11 +124,15 @@ def local_weights(name: str | os.PathLike, argument: str) -> Path | None:
     return existing_path(name, argument)
 
 
-def file_fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return names, sizes and times that change when weights on disk change."""
+def file_fingerprint(path: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return names, sizes and times that change when weights on disk change.
+
+    One of the times is that at which the system itself saw a change: copies and
+    archives may give a file the time of another.
+    """
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     stats = ((str(file), file.stat()) for file in files)
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+    return tuple((n, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in stats)
 
 
 def load_state_dict(path: Path, argument: str) -> dict[str, Any]:

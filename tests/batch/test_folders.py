@@ -96,8 +96,16 @@ def test_a_place_where_a_disk_is_mounted_is_refused_at_once(
     assert encoded(titles, tmp_path / "out" / "vectors").n_parts == 3
 
 
-@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"")])
-def test_a_file_that_goes_meanwhile_is_named(titles, tmp_path, monkeypatch, change):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (Path.unlink, "cannot be read"),
+        (lambda path: path.write_bytes(b""), "has changed while it was encoded"),
+    ],
+)
+def test_a_file_that_goes_meanwhile_is_named(
+    titles, tmp_path, monkeypatch, change, message
+):
     from skmmrec.batch._job import Job
 
     titles.to_parquet(tmp_path / "in.parquet")
@@ -108,7 +116,7 @@ def test_a_file_that_goes_meanwhile_is_named(titles, tmp_path, monkeypatch, chan
             change(tmp_path / "in.parquet")
 
     monkeypatch.setattr(Job, "run", run)
-    with pytest.raises(ValueError, match=r"in\.parquet cannot be read"):
+    with pytest.raises(ValueError, match=rf"in\.parquet {message}"):
         encoded(tmp_path / "in.parquet", tmp_path / "out")
 
 

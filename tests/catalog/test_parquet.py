@@ -357,6 +357,22 @@ def test_a_folder_that_is_moved_keeps_its_maps(folder, monkeypatch):
     assert made == []
 
 
+@pytest.mark.parametrize("form", ["folder", "file"])
+def test_a_file_of_the_same_size_and_time_with_other_vectors_is_another(tmp_path, form):
+    """Copies and archives give files the time of those whose place they take."""
+    path, sizes = tmp_path / "items.parquet", []
+    for seed in (0, 1):
+        matrix = np.random.default_rng(seed).normal(size=(50, 8)).astype(np.float32)
+        vectors = pa.FixedSizeListArray.from_arrays(matrix.ravel(), 8)
+        table = pa.table({"item_id": np.arange(50), "text": vectors})
+        pq.write_table(table, path, compression="none", use_dictionary=False)
+        os.utime(path, (1e9, 1e9))
+        sizes.append(path.stat().st_size)
+        found = read(tmp_path if form == "folder" else path).blocks.values["text"]
+        np.testing.assert_array_equal(found[:], matrix)
+    assert sizes[0] == sizes[1]
+
+
 def test_maps_may_be_elsewhere(folder, tmp_path):
     catalog = read(folder, cache_dir=tmp_path / "a" / "b")
     assert catalog.blocks.values["text"][:].any()

@@ -10,6 +10,9 @@ import subprocess
 import sys
 import warnings
 import zlib
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
@@ -283,12 +286,22 @@ def test_a_recording_of_unknown_length_is_read(ears):
 
 
 @pytest.mark.parametrize("kind", ["eyes", "ears"])
-@pytest.mark.parametrize("url", ["https://example.org/a", "ftp://a/b.wav", "file:///a"])
+@pytest.mark.parametrize("url", ["https://example.org/a", "ftp://a/b.wav", "s3://a/b"])
 def test_nothing_is_read_from_the_network(kind, url, request):
     encoders = request.getfixturevalue(kind)
     assert read(encoders, url) is None
     with pytest.raises(ValueError, match="is a URL; nothing is read from the network"):
         encoders[0].transform([url])
+
+
+@pytest.mark.parametrize("kind", ["eyes", "ears"])
+def test_a_url_of_a_file_says_how_to_give_its_path(kind, request, tmp_path):
+    """Engines such as Spark name files so."""
+    encoders, path = request.getfixturevalue(kind), tmp_path / "a b #1.media"
+    for url in (path.as_uri(), f"file:{path}", Path(path.as_uri())):
+        with pytest.raises(ValueError, match=r"is a URL of a file.*url2pathname"):
+            encoders[0].transform([url])
+    assert url2pathname(urlsplit(path.as_uri()).path) == str(path)
 
 
 BOMBS = """

@@ -87,6 +87,24 @@ def test_files_are_known_by_content_not_by_name(image_model, cache, tmp_path):
     assert not np.array_equal(encoder.transform([tmp_path / "a.png"]), first)
 
 
+def test_the_pictures_of_a_list_are_known_by_content_as_well(
+    image_model, cache, tmp_path
+):
+    """By names, a picture that takes another's place would get its old vector."""
+    encoder = ImageEncoder(image_model, cache=cache).fit(["any"])
+    pair = [tmp_path / "a.png", str(tmp_path / "b.png")]
+    for seed, path in enumerate(pair):
+        noise_picture(seed).save(path)
+    first = encoder.transform([pair])
+    data = [(tmp_path / "a.png").read_bytes(), None, pair[1]]
+    np.testing.assert_array_equal(encoder.transform([data, pair]), first[[0, 0]])
+    assert cache.info().n_vectors == 1
+    noise_picture(2).save(pair[1])
+    fresh = ImageEncoder(image_model).fit_transform([pair])
+    np.testing.assert_allclose(encoder.transform([pair]), fresh, rtol=0, atol=1e-6)
+    assert np.abs(fresh - first).max() > 0.01
+
+
 def test_a_bad_item_loses_nothing_that_was_encoded(image_model, cache):
     encoder = ImageEncoder(image_model, cache=cache, batch_size=2).fit(["any"])
     good = [noise_picture(i) for i in range(20)]

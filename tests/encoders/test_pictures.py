@@ -420,6 +420,35 @@ def test_the_transparent_colour_of_an_rgb_png_is_white():
     np.testing.assert_array_equal(seen(hidden), expected)
 
 
+@pytest.mark.parametrize("largest", [0, 1])
+def test_colours_that_alpha_hides_everywhere_are_refused(largest):
+    alpha = np.full((*PIXELS.shape[:2], 1), largest, np.uint8)
+    alpha[0, 0] = 0
+    hidden = np.concatenate([PIXELS, alpha], axis=2)
+    image = Image.fromarray(hidden)
+    files = [encoded(image, file_format) for file_format in ("PNG", "TGA", "TIFF")]
+    for item in (hidden, image, *files):
+        with pytest.raises(
+            ContentError, match=r"transparent everywhere.*255 is opaque"
+        ):
+            read_picture(item)
+    alpha[1, 1] = 255
+    shown = seen(np.concatenate([PIXELS, alpha], axis=2))
+    np.testing.assert_array_equal(shown[1, 1], PIXELS[1, 1])
+
+
+def test_a_transparent_picture_of_one_colour_is_white():
+    assert seen(Image.new("RGBA", (5, 4), (9, 9, 9, 0))).min() == 255
+    palette = Image.new("P", (5, 4), 3)
+    assert seen(encoded(palette, "GIF", transparency=3)).min() == 255
+
+
+def test_a_transparent_frame_of_an_animation_shows_nothing():
+    hidden = Image.fromarray(np.dstack([PIXELS, np.zeros_like(PIXELS[..., 0])]))
+    data = frames("PNG", hidden, OTHER.convert("RGBA"))
+    assert likeness(data, np.asarray(OTHER)) > 0.99
+
+
 @pytest.mark.parametrize("mode", ["HSV", "YCbCr", "RGBX", "PA", "La", "RGBa"])
 def test_other_modes_of_pillow(mode):
     if mode in ("La", "RGBa"):  # premultiplied, made from their straight kind

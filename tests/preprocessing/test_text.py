@@ -1,6 +1,7 @@
 """What texts lose, and what they keep."""
 
 import sys
+import unicodedata
 
 import pytest
 from hypothesis import given, strategies as st
@@ -69,6 +70,35 @@ def test_stop_words_leave_whatever_their_case():
     assert clean("over the top", stop_words="english") == ""
     assert clean("theory", stop_words={"the"}) == "theory"
     assert clean("don't go", stop_words=("don't",)) == "go"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "left"),
+    [
+        ("नेपाल में विवाह न करें", ["न", "व", "में"], "नेपाल विवाह करें"),
+        ("তার নাম না", ["না", "ন", "ত"], "তার নাম"),
+        ("می\u200cشد می", ["می"], "می\u200cشد"),
+        ("So\u0301 Ja\u0301 a\u0300 so", ["so", "a"], "So\u0301 Ja\u0301 a\u0300"),
+        ("la\u0300 Là l\u00e0 la", ["l\u00e0"], "la"),
+        ("Là la", ["la\u0300"], "la"),
+        ("क्\u200dष क", ["क"], "क्\u200dष"),
+    ],
+)
+def test_stop_words_of_any_script_are_whole_words(text, words, left):
+    """A vowel, an accent or a joiner belongs to the word that it stands in."""
+    assert clean(text, stop_words=words) == left
+
+
+@given(
+    st.lists(st.text("अनवकाेि्ंॉaeé\u0301", min_size=1), min_size=1),
+    st.integers(0, 9),
+)
+def test_other_words_stay_whole_whatever_is_left_out(words, place):
+    words = [f"x{word}x" for word in words]
+    gone = words[place % len(words)]
+    alike = unicodedata.normalize("NFC", gone.lower())
+    rest = [w for w in words if unicodedata.normalize("NFC", w.lower()) != alike]
+    assert clean(" ".join(words), stop_words=[gone]).split() == rest
 
 
 def test_chinese_words_are_parted_and_the_rest_is_kept():

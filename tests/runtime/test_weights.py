@@ -1,8 +1,16 @@
 """Packaged weights: found by name, checked before use."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from skmmrec.runtime import _weights, load_state_dict, packaged_file
+from skmmrec.runtime import (
+    _weights,
+    file_fingerprint,
+    load_state_dict,
+    packaged_file,
+)
 
 
 @pytest.fixture
@@ -50,3 +58,22 @@ def test_a_pickled_checkpoint_cannot_run_code(tmp_path):
     torch.save({"model": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(ValueError, match=r"evil\.pth is not a readable checkpoint"):
         load_state_dict(tmp_path / "evil.pth", "pretrained")
+
+
+def test_weights_that_were_replaced_are_others_whatever_time_they_carry(
+    tmp_path, monkeypatch
+):
+    """Copies keep times, and a relative path is another one in another folder."""
+    fingerprints = set()
+    for name, content in (("one", b"1234"), ("two", b"5678")):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        Path("weights").write_bytes(content)
+        os.utime("weights", (0, 0))
+        fingerprints.add(file_fingerprint(Path("weights")))
+    before = file_fingerprint(Path("weights"))
+    assert before == file_fingerprint(Path("weights"))
+    Path("weights").write_bytes(b"9999")
+    os.utime("weights", (0, 0))
+    assert {*fingerprints, file_fingerprint(Path("weights"))} > fingerprints
+    assert len(fingerprints) == 2
