@@ -3,9 +3,10 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from skmmrec import MultimodalFusionRecommender
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import (
     Choice,
     Choices,
@@ -143,3 +144,32 @@ def test_numbers_of_any_kind_become_plain():
 )
 def test_a_choice_reads_as_a_sentence(value, shown):
     assert str(Choice(value, "so")) == f"{shown}: so"
+
+
+def test_a_trial_does_not_depend_on_what_new_items_are_credited_with():
+    """Items that nobody has met are never held out of it, however popular they count.
+
+    Placed before all others, they would make a memory, which names none of them, and
+    embeddings that are trusted seem far better than they are.
+    """
+    n_users, n_known, n_new = 150, 100, 30
+    rng = np.random.default_rng(0)
+    looks = rng.normal(size=(n_known + n_new, 4))
+    items = pd.DataFrame(looks).add_prefix("look__")
+    catalog = ItemCatalog(items.assign(item_id=range(len(items))))
+    tastes = rng.normal(size=(n_users, 4)) @ looks[:n_known].T
+    best = np.argsort(rng.gumbel(size=tastes.shape) - tastes, axis=1)[:, :20]
+    users = np.repeat(range(n_users), 20)
+    X = pd.DataFrame({"user_id": users, "item_id": best.ravel()})
+
+    chosen = []
+    for credit in (0.5, 500):
+        rec = MultimodalFusionRecommender(
+            catalog,
+            cold_popularity=credit,
+            training=Training(max_epochs=3),  # more than the shortest trial
+            random_state=0,
+        ).fit(X)
+        figures = rec.choices_["memory"].figures
+        chosen.append([rec.id_l2_, rec.choices_["memory"].value, figures["users"]])
+    np.testing.assert_allclose(chosen[1], chosen[0], rtol=1e-6, atol=1e-9)
