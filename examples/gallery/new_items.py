@@ -132,7 +132,7 @@ plt.show()
 
 # %%
 # The dotted line is the share of new items in the catalogue. At the same share of new
-# items, both ways cost the same and bring the same; where half of the places are
+# items, both ways cost and bring about the same; where half of the places are
 # reserved, a new item comes first in each list. But ``fresh`` sets that share directly,
 # for everybody, while a value of ``cold_popularity`` has to be found by trying: with 8
 # users, hardly any new item is shown here, and with 64 a third of the places have one.

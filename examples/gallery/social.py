@@ -348,11 +348,12 @@ two = [
 compare(*two, random_state=0).round(3)
 
 # %%
-# Nothing more than chance: the interval contains 0. Which content suits whom was
-# learned from three days of likes, and later likes have been recorded. The nightly fit
-# updates what recording does not change, such as how popular posts are, and the day
-# begins with one model that knows everything. The encoder that counts characters learns
-# new ones only when the catalogue is made again, which is needed once in a while.
+# It costs something here: the interval lies below 0. Which content suits whom was
+# learned from three days of likes, and later likes have been recorded. What a new fit
+# adds is what yesterday's likes say of single posts, such as how popular they were, and
+# that tells little about this morning. So measure on your own feed how often a fit
+# pays. Once in a while it is needed: the encoder that counts characters learns new ones
+# only when the catalogue is made again.
 #
 # Who is shown how much
 # ---------------------

@@ -7,6 +7,7 @@ or dates where whoever reads it says that it is one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from pandas.api.types import is_float_dtype, is_string_dtype
 
 from skmmrec.catalog import read_schema, reading_file
+from skmmrec.interactions import ITEM, USER
 from skmmrec.runtime import completed_schema, parquet_files_in
 
 Kind = Literal["id", "raw", "number", "date", "time"]
@@ -30,6 +32,7 @@ _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _PARQUET = b"PAR1"
 # A field must fit into a block: of long descriptions, some thousands. Not tuned.
 _BLOCK = 1 << 24
+_SAY_SEPARATOR = ". If these are several, say by which sign (sep): ';', or tab"
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,12 @@ def _check_columns(path: Path, names: list[str], found: list[str]) -> None:
         return
     advice = ""
     if len(found) == 1 and any(mark in found[0] for mark in ",;\t|"):
-        advice = ". If these are several, say by which sign (sep): ';', or tab"
+        advice = _SAY_SEPARATOR
+    elif lacking[0] in (USER, ITEM):
+        advice = (
+            ". If another column has these ids, name it (user_key, item_key; on the "
+            "command line --user, --item, --key)"
+        )
     raise ValueError(
         f"{path} has no column {lacking[0]!r}; its columns are {found}{advice}"
     )
@@ -208,6 +216,8 @@ def _reading_csv(path: Path) -> Iterator[None]:
         advice = ""
         if isinstance(error, UnicodeError) or "UTF8" in text:
             advice = ". If it is not in UTF-8, say so (encoding): cp1252, or another"
+        elif re.search("Expected 1 columns.*[;\t|]", text):
+            advice = _SAY_SEPARATOR
         raise ValueError(f"{path} cannot be read: {text}{advice}") from error
 
 

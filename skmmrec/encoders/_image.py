@@ -279,7 +279,19 @@ class ImageEncoder(BaseEncoder):
         scores : ndarray of shape (n, len(labels)), float32
             Probabilities; they sum to 1 over the labels, except for models trained with
             a sigmoid loss. NaN where the picture is missing.
+
+        Raises
+        ------
+        TypeError
+            If `labels` is one text.
+        ValueError
+            If `template` has no place for a label, the model has no text tower, or a
+            picture cannot be read.
         """
+        if isinstance(labels, str):
+            raise TypeError(f"labels must be a list of texts, such as [{labels!r}]")
+        if template.format("a") == template.format("b"):
+            raise ValueError(f"template must have {{}} for the label, got {template!r}")
         pictures = np.asarray(self.transform(X))
         norms = np.linalg.norm(pictures, axis=1, keepdims=True)
         texts = self.encode_text([template.format(label) for label in labels])

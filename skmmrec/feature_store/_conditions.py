@@ -66,8 +66,10 @@ class Conditions:
         column = column_of(self.view, self.table, name, self._read)
         if not column.present.any():
             what = "categories" if name == CATEGORY else name
+            given = "categories" if name == CATEGORY else "features"
             raise ValueError(
-                f"model version {self.table.version!r} was published without {what}"
+                f"model version {self.table.version!r} was published without {what}: "
+                f"publish it again, with {given}=..."
             )
         return column
 

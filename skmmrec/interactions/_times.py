@@ -255,8 +255,9 @@ def _to_utc(texts: NDArray) -> NDArray[np.datetime64]:
 def _parse(text: str, row: int, name: str) -> datetime:
     """Parse what is beyond the years that pandas counts in nanoseconds."""
     odd = ValueError(
-        f"{name} in row {row} is {text!r}, no time in the format of ISO 8601: convert "
-        "the column first, for example by pandas.to_datetime"
+        f"{name} in row {row} is {text!r}, no time in the format of ISO 8601: make "
+        "times of the column first, by pandas.to_datetime(..., format=...), such as "
+        "format='%d.%m.%Y %H:%M'"
     )
     if not re.match(r"\d{4}-\d{2}-\d{2}", text):
         raise odd

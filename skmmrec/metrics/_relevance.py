@@ -242,9 +242,12 @@ def _shared_codes(
     for argument, table in tables.items():
         if name not in table.columns:
             columns_held = list(table.columns)
+            key = name.replace("_id", "_key")
+            or_name = f", or give evaluate_ranking its name as {key}="
             raise ValueError(
                 f"{argument} has no column {name!r}; it has {columns_held}: rename "
                 f"the one with these ids to {name!r}"
+                + (or_name if argument == "relevant" and key != name else "")
             )
         columns.append(check_ids(table[name], f"{argument}[{name!r}]"))
     are_texts = [column.dtype == object for column in columns]

@@ -137,7 +137,7 @@ def check_speaks(content: Blocks, index: Sequence[Any]) -> None:
         raise ValueError(
             f"row {empty[0]} of content (index {index[empty[0]]!r}) has nothing in any "
             f"modality that is compared, which are {content.modalities} "
-            f"({len(empty)} such rows)"
+            f"({len(empty)} such rows): fill a column that the catalogue reads"
         )
 
 

@@ -286,8 +286,9 @@ class EarlyStopping(Settings):
     validation_fraction : float, default=0.1
         Share of the likes that is held out, at least one of each user staying.
     metric : str, default="auto"
-        A ranking metric such as ``"ndcg@10"``, or ``"loss"``. "auto": NDCG@10, and the
-        loss where ratings or the probability of given rows are predicted.
+        A ranking metric such as ``"ndcg@10"``, of lists of items that somebody likes,
+        or ``"loss"``. "auto": NDCG@10, and the loss where ratings or the probability of
+        given rows are predicted.
     n_iter_no_change : int, default=3
         Epochs without a better one after which training stops.
 

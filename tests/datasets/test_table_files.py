@@ -102,6 +102,8 @@ def test_what_is_no_data_does_not_make_a_folder_one_of_two_kinds(tmp_path, aside
     [
         ("a,b\n1,2\n", {"c": "raw"}, r"no column 'c'; its columns are \['a', 'b'\]"),
         ("a;b\n1;2\n", {"a": "raw"}, r"\(sep\): ';'"),
+        ("a;b\n1;2,5\n", {"a": "raw"}, r"Expected 1 columns.*\(sep\): ';'"),
+        ("a,b\n1,2\n", {"item_id": "id"}, r"name it \(.*item_key.*--key\)"),
         ("a,a\n1,2\n", {"a": "raw"}, "several columns named 'a'"),
         ("a,b\n1,2\n3\n", {"a": "raw"}, "Expected 2 columns, got 1"),
         ("a,b\n1,2,3\n", {"a": "raw"}, "Expected 2 columns, got 3"),

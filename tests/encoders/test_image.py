@@ -291,6 +291,14 @@ def test_words_that_the_text_tower_cannot_read_are_counted(image_encoder, monkey
         image_encoder.encode_text(["known", "known", "new"])
 
 
+def test_zero_shot_asks_for_a_list_of_labels_and_their_place(image_encoder):
+    picture = [Image.new("RGB", (8, 8))]
+    with pytest.raises(TypeError, match=r"labels must be a list .* \['dog'\]"):
+        image_encoder.zero_shot(picture, "dog")
+    with pytest.raises(ValueError, match=r"template must have {} .* 'a photo'"):
+        image_encoder.zero_shot(picture, ["dog", "cat"], "a photo")
+
+
 def test_zero_shot_scores_are_those_of_the_model(image_encoder):
     column = [noise_picture(0), None, noise_picture(1)]
     scores = image_encoder.zero_shot(column, ["dog", "cat", "car"], "{}")

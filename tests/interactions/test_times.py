@@ -137,6 +137,10 @@ REFUSED = {
     "words": (["2024", "now"], "timestamp in row 1 is 'now', no time in the format"),
     "other words": (["today"], "timestamp in row 0 is 'today', no time"),
     "empty": (["2024", ""], "timestamp in row 1 is '', no time"),
+    "day first": (
+        ["14.04.2024 07:58"],
+        "timestamp in row 0 .* format='%d.%m.%Y %H:%M'",
+    ),
     "no such day": (["2024-02-30"], "timestamp in row 0 is '2024-02-30', no time"),
     "infinite": ([1, np.inf], "timestamp is infinite in row 1"),
     "single": (

@@ -231,7 +231,8 @@ def test_bad_tables_are_named(tables):
         ranked_relevance(recommendations, relevant.head(0))
     with pytest.raises(ValueError, match="recommendations has no column 'item_id'"):
         ranked_relevance(recommendations[["user_id"]], relevant)
-    with pytest.raises(ValueError, match="rename the one with these ids to 'user_id'"):
+    told = "rename the one with these ids to 'user_id', or give .* as user_key="
+    with pytest.raises(ValueError, match=told):
         ranked_relevance(recommendations, relevant.rename(columns={"user_id": "who"}))
     with pytest.raises(ValueError, match=r"relevant\['user_id'\] is missing"):
         ranked_relevance(recommendations, relevant.assign(user_id=None))

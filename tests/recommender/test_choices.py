@@ -3,13 +3,15 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from skmmrec import MultimodalFusionRecommender
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import (
     Choice,
     Choices,
     ContentRecommender,
+    EarlyStopping,
     Regularization,
     Training,
 )
@@ -143,3 +145,48 @@ def test_numbers_of_any_kind_become_plain():
 )
 def test_a_choice_reads_as_a_sentence(value, shown):
     assert str(Choice(value, "so")) == f"{shown}: so"
+
+
+@pytest.fixture(scope="module")
+def with_new_items():
+    """Make a catalogue of which the last 30 items have no likes, and likes."""
+    n_users, n_known, n_new = 150, 100, 30
+    rng = np.random.default_rng(0)
+    looks = rng.normal(size=(n_known + n_new, 4))
+    items = pd.DataFrame(looks).add_prefix("look__")
+    catalog = ItemCatalog(items.assign(item_id=range(len(items))))
+    tastes = rng.normal(size=(n_users, 4)) @ looks[:n_known].T
+    best = np.argsort(rng.gumbel(size=tastes.shape) - tastes, axis=1)[:, :20]
+    users = np.repeat(range(n_users), 20)
+    return catalog, pd.DataFrame({"user_id": users, "item_id": best.ravel()})
+
+
+def credited(catalog, X, credit, **settings):
+    return MultimodalFusionRecommender(
+        catalog,
+        cold_popularity=credit,
+        training=Training(max_epochs=3),  # more than the shortest trial
+        random_state=0,
+        **settings,
+    ).fit(X)
+
+
+def test_a_trial_does_not_depend_on_what_new_items_are_credited_with(with_new_items):
+    """Items that nobody has met are never held out of it, however popular they count.
+
+    Placed before all others, they would make a memory, which names none of them, and
+    embeddings that are trusted seem far better than they are.
+    """
+    few, many = (credited(*with_new_items, credit) for credit in (0.5, 500))
+    chosen = [[rec.id_l2_, rec.choices_["memory"].value] for rec in (few, many)]
+    np.testing.assert_allclose(chosen[1], chosen[0], rtol=1e-6, atol=1e-9)
+    assert few.choices_["memory"].figures["users"] > 100
+
+
+def test_early_stopping_does_not_depend_on_it_either(with_new_items):
+    settings = {"early_stopping": EarlyStopping(), "memory": None}
+    few, many = (credited(*with_new_items, credit, **settings) for credit in (0.5, 500))
+    np.testing.assert_allclose(
+        many.validation_curve_, few.validation_curve_, rtol=1e-6, atol=1e-9
+    )
+    assert few.validation_curve_[0] > 0.05

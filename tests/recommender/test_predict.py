@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from skmmrec import ItemCatalog
+from skmmrec.recommender import ContentRecommender
 
 
 def test_predict_is_float32(fitted, X):
@@ -223,6 +226,14 @@ def test_content_needs_a_catalogue(fitted_flat, items):
 def test_content_without_known_columns(fitted):
     with pytest.raises(ValueError, match="those of the catalogue are"):
         fitted.similar_items(pd.DataFrame({"colour": ["red"]}))
+
+
+def test_content_in_no_column_that_the_encoder_reads(items, X):
+    words = make_column_transformer((TfidfVectorizer(), "blurb"))
+    table = items[["item_id"]].assign(blurb="storm at sea", name="Storm")
+    rec = ContentRecommender(ItemCatalog(table, words)).fit(X)
+    with pytest.raises(ValueError, match="fill a column that the catalogue reads"):
+        rec.similar_items(pd.DataFrame({"name": ["Storm"]}))
 
 
 def brute_force_ndcg(recommender, met, held_out):

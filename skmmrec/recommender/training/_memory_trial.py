@@ -199,13 +199,16 @@ def _judged(
 class LikesJudge:
     """Ranks held-out likes by vectors, and by a memory beside them.
 
-    The vectors are arrays, or tensors on an accelerator, which then ranks.
+    The vectors are arrays, or tensors on an accelerator, which then ranks. Items that
+    nobody likes are in no list: none of them is held out, and with a large
+    `cold_popularity` they would take the places of those that are.
     """
 
     users: Array
     items: Array
     biases: Array
     held: HeldOut
+    unliked: NDArray[np.intp] | None = None
 
     @classmethod
     def of(cls, network: FusionNetwork, problem: Problem, held: HeldOut) -> Self:
@@ -217,7 +220,8 @@ class LikesJudge:
         users, items, biases = (
             place(to_host(each) if where is None else each, where) for each in vectors
         )
-        return cls(users, items, biases, held)
+        unliked = np.flatnonzero(problem.history.popularity == 0)
+        return cls(users, items, biases, held, unliked)
 
     @property
     def parts(self) -> list[slice]:
@@ -258,6 +262,8 @@ class LikesJudge:
             more = np.float32(weight) * said.data
             scores[_at(scores, entry_rows(said), said.indices)] += _beside(scores, more)
         scores[_at(scores, known.users, known.items)] = -np.inf
+        if self.unliked is not None:
+            scores[:, _beside(scores, self.unliked)] = -np.inf
         best = top_k(scores, LENGTH)
         places = chosen[:, None] - rows.start
         wanted = hidden.users * hidden.n_items + hidden.items

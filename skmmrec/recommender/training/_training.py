@@ -346,6 +346,7 @@ def _hold_out(
         problem.graph,
         problem.propagation,
         problem.user_content,
+        np.flatnonzero(history.popularity == 0),
     )
     return (
         without(examples, history, hidden, is_hidden),

@@ -183,6 +183,8 @@ class LikesMonitor:
         Share of an item's vector that comes from them.
     user_content : Blocks or None
         Of all users.
+    unliked : ndarray or None
+        Positions of items that nobody likes, which `score` leaves out of the lists.
     """
 
     metric: str
@@ -191,12 +193,17 @@ class LikesMonitor:
     graph: ItemGraph | None = None
     propagation: float = 0.0
     user_content: Blocks | None = None
+    unliked: NDArray[np.intp] | None = None
     reads_tables: ClassVar[bool] = True
 
     def score(self, network: FusionNetwork) -> float:
         """Mean of the metric over the held-out users."""
         name, k = parse_metric(self.metric)
         users, items, biases = self.vectors(network)
+        if self.unliked is not None:
+            where = biases.device if isinstance(biases, torch.Tensor) else None
+            biases = biases + 0  # the network's own stay
+            biases[place(self.unliked, where)] = -np.inf
         held = self.held_out
         return float(judge_held_out(name, k, users, items, biases, held).mean())
 

@@ -1,6 +1,7 @@
 """What stock Feast 0.67 does silently wrong, each promised here."""
 
 import gc
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from skmmrec.feature_store import (
     read_vectors,
 )
 from skmmrec.feature_store._repo import apply
+from skmmrec.feature_store.backends.sqlite import _opened
 
 from ..conftest import make_recommender, reads_with_duckdb
 from ..messages import entity_key_proto
@@ -49,6 +51,16 @@ def read(store, *items):
         features=["item_embeddings:item_vector"],
         entity_rows=[{"item_id": item} for item in items],
     ).to_dict()["item_vector"]
+
+
+def test_what_is_open_is_closed_after_the_modules_are_empty(tmp_path, monkeypatch):
+    conn = sqlite3.connect(tmp_path / "publication.db")
+    opened = _opened._OfThread()
+    opened.files[tmp_path] = conn
+    monkeypatch.setattr(_opened, "os", None)  # as when the interpreter ends
+    opened.__del__()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        conn.execute("SELECT 1")
 
 
 @pytest.mark.parametrize("step", [timedelta(microseconds=1), timedelta(days=400)])

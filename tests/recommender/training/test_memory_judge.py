@@ -36,8 +36,8 @@ def vectors():
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
 
 
-def judged(vectors, likes, weights=(0.0, 0.3, 3.0)):
-    judge = LikesJudge(*vectors, HeldOut(np.arange(N_USERS), *likes))
+def judged(vectors, likes, weights=(0.0, 0.3, 3.0), unliked=None):
+    judge = LikesJudge(*vectors, HeldOut(np.arange(N_USERS), *likes), unliked)
     memory = judge.in_units(MemoryOfLikes.learn(likes[0]).weighed(0.5))
     said = judge.said(memory)
     return memory, [judge.ndcg(), *(judge.ndcg(said, weight) for weight in weights)]
@@ -64,3 +64,22 @@ def test_a_weight_counts(vectors, likes):
     np.testing.assert_array_equal(without, at_zero)
     assert (some != without).any()
     assert (much != some).any()
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_items_that_nobody_likes_take_no_place(where, vectors, likes):
+    """However many users they are credited with, judgements are as without them."""
+    users, items, biases = vectors
+    more = [
+        users,
+        np.vstack([items, items[:8]]),
+        np.append(biases, np.full(8, 9, np.float32)),
+    ]
+    wider = [
+        History(each.offsets, each.items, N_ITEMS + 8, each.values) for each in likes
+    ]
+    tensors = [torch.from_numpy(each).to(where) for each in more]
+    found = judged(tensors, wider, weights=(), unliked=np.arange(N_ITEMS, N_ITEMS + 8))
+    expected = judged(vectors, likes, weights=())
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-6, atol=1e-9)
+    assert (judged(tensors, wider, weights=())[1][0] != expected[1][0]).any()

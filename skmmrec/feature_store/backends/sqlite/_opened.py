@@ -73,7 +73,9 @@ class _OfThread:
     """
 
     def __init__(self) -> None:
-        self._process = os.getpid()
+        # Kept, as the modules may be empty when the interpreter ends.
+        self._getpid = os.getpid
+        self._process = self._getpid()
         self.forget()
 
     def forget(self) -> None:
@@ -90,7 +92,7 @@ class _OfThread:
         self.forget()
 
     def __del__(self) -> None:
-        if self._process == os.getpid():  # connections must not cross a fork
+        if self._process == self._getpid():  # connections must not cross a fork
             self.close()
 
 
