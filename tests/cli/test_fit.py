@@ -342,7 +342,12 @@ def test_places_of_lists_may_be_kept_for_new_items(model):
         asked = ["-k", 2, "--fresh", places, "--fresh-met", met]
         found = run("recommend", model, *asked)
         same_lists(found, rec.recommend(k=2, fresh=fresh, fresh_met=met))
-    assert found.stdout != run("recommend", model, "-k", 2).stdout
+    is_new = rec.seen_.popularity <= met
+    listed = records(found).groupby("user_id")["item_id"]
+    for row, user in enumerate(rec.user_index_):
+        n_left = is_new.sum() - is_new[rec.seen_.of(row)].sum()
+        shown = rec.item_index_.get_indexer(listed.get_group(user))
+        assert is_new[shown].sum() == min(2, n_left)
     refused = run("recommend", model, "--fresh", "half", code=3).stderr
     assert "fresh must be a share of the places" in refused
 

@@ -274,6 +274,8 @@ def check_compiled(encoder, column, caplog):
 
 
 def test_a_compiled_network_gives_the_same_vectors(case, traced, caplog):
+    if torch.__version__.startswith("2.6") and not isinstance(case[0], ImageEncoder):
+        pytest.skip("torch 2.6 cannot compile functions that transformers 5 wraps")
     check_compiled(*case, caplog)
 
 

@@ -329,7 +329,7 @@ def test_broken_tags_do_not_refuse_a_tiff(compression, orientation):
     for at in range(start + 2, start + 2 + 12 * n_tags, 12):
         tag, kind = struct.unpack("<HH", data[at : at + 4])
         if tag in info and tag != 274:
-            wrong = {2: 4, 4: 2, 1: 3, 7: 3, 3: 2, 5: 2}[kind]
+            wrong = {2: 4, 4: 2, 1: 3, 7: 3, 3: 2, 5: 2, 13: 2}[kind]
             data[at + 2 : at + 8] = struct.pack("<HI", wrong, 2**30)
     assert_reads(bytes(data), shown(PIXELS, orientation))
 

@@ -5,12 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
 
 from skmmrec.encoders import AudioEncoder
 from skmmrec.encoders._panns import NETWORKS, load_network
 from skmmrec.encoders._panns_networks import faster, front_end, probe
 from skmmrec.runtime._precision import cast
+from tests.valueless import valueless_gpus
 
 from .conftest import tone
 
@@ -83,6 +83,7 @@ def heard(named):
         for case in product(NETWORKS, [False, True])
     ],
     indirect=["named"],
+    scope="module",
 )
 def test_the_cheaper_form_gives_the_same(heard, pack):
     network, waveforms, expected = heard
@@ -173,9 +174,7 @@ def on_fake_gpu(network, mode):
     """Give a network tensors that have a device and a shape, but no values."""
 
     def move(tensor):
-        fake = mode.from_tensor(tensor)
-        with mode:
-            return fake.to("cuda")
+        return mode.from_tensor(tensor).to("cuda")
 
     for layer in network.modules():
         for tensors in (layer._parameters, layer._buffers):
@@ -190,10 +189,9 @@ def on_fake_gpu(network, mode):
 
 @pytest.mark.parametrize("name", ["Cnn6", "MobileNetV1"])
 def test_a_gpu_runs_it_without_a_look_at_values(name):
-    mode = FakeTensorMode()
-    network = on_fake_gpu(half(name), mode)
-    with mode, torch.inference_mode():
-        outputs = network(torch.empty(3, 48_000, device="cuda"))
+    network = half(name)
+    with valueless_gpus(allow_non_fake_inputs=True) as mode, torch.inference_mode():
+        outputs = on_fake_gpu(network, mode)(torch.empty(3, 48_000, device="cuda"))
     for output in outputs.values():
         assert output.device.type == "cuda"
         assert output.dtype == torch.bfloat16

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -360,7 +361,6 @@ KINDS = {
     "CMYK JPEG": (adobe_cmyk(), None),
     "CMYK TIFF": (encoded(PICTURE.convert("CMYK"), "TIFF"), PIXELS),
     "YCbCr JPEG": (encoded(PICTURE, "JPEG", quality=100, subsampling=0), None),
-    "YCbCr TIFF": (encoded(PICTURE.convert("YCbCr"), "TIFF"), None),
     "grey JPEG": (encoded(PICTURE.convert("L"), "JPEG", quality=100), "grey"),
     "grey PNG": (encoded(PICTURE.convert("L"), "PNG"), "grey"),
     "grey and alpha PNG": (encoded(PICTURE.convert("LA"), "PNG"), "grey"),
@@ -382,6 +382,9 @@ KINDS = {
     "LZW TIFF": (encoded(PICTURE, "TIFF", compression="tiff_lzw"), PIXELS),
     "PPM": (encoded(PICTURE, "PPM"), PIXELS),
 }
+# Before Pillow 13, it did not read the rest of what it had written.
+if int(PIL.__version__.split(".")[0]) >= 13:
+    KINDS["YCbCr TIFF"] = encoded(PICTURE.convert("YCbCr"), "TIFF"), None
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -150,7 +150,8 @@ def test_grey_is_as_bright_as_its_profile_says(mode):
 
 
 def test_inks_are_what_their_printer_makes_of_them():
-    inks = Image.fromarray(np.dstack([PIXELS, PIXELS[..., :1] // 4]), "CMYK")
+    pixels = np.dstack([PIXELS, PIXELS[..., :1] // 4])
+    inks = Image.frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes())
     found = np.asarray(read_picture(saved(inks, "TIFF", grey_ink())), np.int16)
     assert np.ptp(found, axis=2).max() <= 3
     assert np.ptp(found) > 100

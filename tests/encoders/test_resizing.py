@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings, strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from torch._subclasses import FakeTensorMode
 
 from skmmrec.encoders import ContentError, ImageEncoder, _resizing, read_picture
 from skmmrec.encoders._metadata import strip
 from skmmrec.encoders._pictures import decode_picture
 from skmmrec.encoders._resizing import PictureTransform, Resizer
+from tests.valueless import valueless_gpus
 
 from .conftest import noise_picture
 
@@ -256,7 +256,7 @@ def test_what_was_prepared_stays_when_the_picture_changes():
 
 def test_a_batch_is_normalised_where_it_lies():
     transform = transform_of(size=8)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with valueless_gpus(allow_non_fake_inputs=True):
         moved = transform.to(torch.device("cuda"))
         batch = torch.zeros(3, 3, 8, 8, dtype=torch.uint8, device="cuda")
         result = moved.normalise(batch)

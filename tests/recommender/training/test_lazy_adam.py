@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
-from torch._subclasses import FakeTensorMode
 
 from skmmrec.recommender.training import _lazy_adam
 from skmmrec.recommender.training._lazy_adam import (
@@ -17,6 +16,7 @@ from skmmrec.recommender.training._lazy_adam import (
     write_rows,
 )
 from skmmrec.recommender.training._optimizer import Schedule
+from tests.valueless import valueless_gpus
 
 N_ROWS, DIM, N_STEPS = 40, 5, 150
 
@@ -276,7 +276,7 @@ def test_its_state_goes_on_to_the_same_bits(stop, monkeypatch, tmp_path):
 
 def test_it_waits_for_no_device():
     """On a device without values: whatever looks at one fails."""
-    with FakeTensorMode():
+    with valueless_gpus():
         table = nn.Parameter(torch.empty(100, 8, device="cuda"))
         bias = nn.Parameter(torch.empty(100, device="cuda"))
         lazy = LazyAdam([table, bias], Schedule(0.01, 100, 0.05), 1e-6)
