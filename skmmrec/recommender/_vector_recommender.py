@@ -233,18 +233,19 @@ class VectorRecommender(
         >>> rec.partial_fit(like).recommend(["cem"], k=1)["item_id"].tolist()
         ['d']
         """
-        if not hasattr(self, "model_"):
-            return self.fit(X, y, sample_weight)
-        model = self.model_
-        if model.is_flat:
-            self._check_columns(X, reset=False)
-        columns = self._columns(model.is_flat)
-        rows = read_rows(X, y, sample_weight, *columns, model.keys)
-        with self._all_or_nothing():
-            model = with_items_of(self.model_, self.catalog, rows)
-            users = getattr(self, "user_catalog", None)
-            self.model_ = with_users_of(model, users, rows)
-            self.model_ = self._take_in(rows)
+        with self._changing():
+            if not hasattr(self, "model_"):
+                return self.fit(X, y, sample_weight)
+            model = self.model_
+            if model.is_flat:
+                self._check_columns(X, reset=False)
+            columns = self._columns(model.is_flat)
+            rows = read_rows(X, y, sample_weight, *columns, model.keys)
+            with self._all_or_nothing():
+                model = with_items_of(model, self.catalog, rows)
+                users = getattr(self, "user_catalog", None)
+                self.model_ = with_users_of(model, users, rows)
+                self.model_ = self._take_in(rows)
         return self
 
     def _read_rows(
@@ -621,7 +622,8 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         wanted = ApproximateIndex() if index is None else index
-        self._kept = KeptIndex.build(self.model_, wanted)
+        with self._changing():
+            self._kept = KeptIndex.build(self.model_, wanted)
         return wanted
 
     def _own_index(self, model: FittedModel, n_users: int) -> ApproximateIndex | None:
@@ -631,7 +633,9 @@ class VectorRecommender(
             kept = KeptIndex.build_if_fast(model)
         if kept is None:
             return None
-        self._kept = kept = kept.of(model)
+        kept = kept.of(model)
+        if model is self.model_:  # else another thread has changed it meanwhile
+            self._kept = kept
         return kept.index
 
     def transform(self, X: Table) -> NDArray[np.float32]:
