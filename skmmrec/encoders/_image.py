@@ -290,8 +290,7 @@ class ImageEncoder(BaseEncoder):
         """
         if isinstance(labels, str):
             raise TypeError(f"labels must be a list of texts, such as [{labels!r}]")
-        if template.format("a") == template.format("b"):
-            raise ValueError(f"template must have {{}} for the label, got {template!r}")
+        _check_template(template)
         pictures = np.asarray(self.transform(X))
         norms = np.linalg.norm(pictures, axis=1, keepdims=True)
         texts = self.encode_text([template.format(label) for label in labels])
@@ -338,6 +337,16 @@ class ImageEncoder(BaseEncoder):
 
     def _content_hash(self, item: Any) -> bytes:
         return picture_hash(item)
+
+
+def _check_template(template: str) -> None:
+    """Refuse a text that does not tell labels apart, or asks for something else."""
+    try:
+        tells = template.format("a") != template.format("b")
+    except (IndexError, KeyError, ValueError):
+        tells = False
+    if not tells:
+        raise ValueError(f"template must have {{}} for the label, got {template!r}")
 
 
 def _checked_texts(texts: RawColumn) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,8 @@ from ._repo import parquet_path
 _LOG = logging.getLogger("skmmrec.feature_store")
 _TEXTS = (pa.types.is_string, pa.types.is_large_string)
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+# Of Arrow's widest type of decimals, which all others fit in.
+_MOST_DIGITS = 76
 
 
 def views_of(store: FeatureStore, join_key: str) -> list[Any]:
@@ -96,8 +99,10 @@ def array_of(ids: Iterable[Any]) -> NDArray:
     listed = list(ids)
     if any(isinstance(id_, str) for id_ in listed):
         return np.array([id_ for id_ in listed if isinstance(id_, str)], object)
-    whole = [int(id_) for id_ in listed if math.isfinite(id_) and int(id_) == id_]
-    return np.array(whole, np.int64)
+    kinds = int | float | Decimal | np.number
+    numbers = (id_ for id_ in listed if isinstance(id_, kinds))
+    whole = [int(id_) for id_ in numbers if math.isfinite(id_) and int(id_) == id_]
+    return np.array([id_ for id_ in whole if -(2**63) <= id_ < 2**63], np.int64)
 
 
 class OfflineRows(NamedTuple):
@@ -118,7 +123,9 @@ class OfflineRows(NamedTuple):
 
     def ids(self) -> NDArray:
         """Return the distinct ids."""
-        return array_of(self._column().unique().drop_null().to_pylist())
+        column = self._column()
+        has_ids = _is_any(_TEXTS + _NUMBERS, column)
+        return array_of(column.unique().drop_null().to_pylist() if has_ids else [])
 
     def delete(self, ids: Sequence[Id], before: datetime | None = None) -> None:
         """Remove the rows of some ids; with `before`, those that are older."""
@@ -135,17 +142,29 @@ class OfflineRows(NamedTuple):
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as numbers or texts, where it refers to a list of them."""
-    is_list = pa.types.is_dictionary(column.type)
-    return column.cast(column.type.value_type) if is_list else column
+    """Return a column as numbers or texts, of types that can be compared with ids."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_decimal(kind):
+        kind = pa.decimal256(_MOST_DIGITS, kind.scale)
+    elif pa.types.is_float16(kind):
+        kind = pa.float32()
+    return column.cast(kind)
 
 
 def _among(column: pa.ChunkedArray, ids: Sequence[Id]) -> pa.ChunkedArray:
     """Tell which rows of a plain column have one of some ids; no text is a number."""
-    kinds = _TEXTS if isinstance(ids[0], str) else _NUMBERS
-    if any(is_kind(column.type) for is_kind in kinds):
-        return pc.is_in(column, pa.array(ids))
-    return pa.chunked_array([np.zeros(len(column), bool)])
+    if not _is_any(_TEXTS if isinstance(ids[0], str) else _NUMBERS, column):
+        return pa.chunked_array([np.zeros(len(column), bool)])
+    wanted = pa.array(ids)
+    if pa.types.is_decimal(column.type):  # else Arrow takes fractions for a mistake
+        wanted = wanted.cast(column.type)
+    return pc.is_in(column, wanted)
+
+
+def _is_any(kinds: Iterable[Callable[[pa.DataType], bool]], column: Any) -> bool:
+    return any(is_kind(column.type) for is_kind in kinds)
 
 
 def offline_rows(store: FeatureStore, view: Any, join_key: str) -> list[OfflineRows]:

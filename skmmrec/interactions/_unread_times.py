@@ -73,7 +73,10 @@ def _is_of_dates(column: pd.Series) -> bool:
 
 def warn_of_unread_times(X: Any) -> None:
     """Say that the order of rows stands in for times which X seems to have."""
-    first = as_frame(X[:_ROWS]) if hasattr(X, "columns") else None
+    if isinstance(X, pd.DataFrame):  # whose own slices may go by labels
+        first = X.iloc[:_ROWS]
+    else:
+        first = as_frame(X[:_ROWS]) if hasattr(X, "columns") else None
     if first is None or first.shape[1] < 2:
         return
     named = find_column(list(first.columns), [ITEM])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import copyreg
 import logging
 import time
@@ -44,6 +43,7 @@ from skmmrec.interactions import (
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
 from skmmrec.recommender._html import describe_html
+from skmmrec.recommender._one_model import by_one_model
 from skmmrec.retrieval import ranked_frame, tell_recall
 from skmmrec.runtime import (
     ForkSafeLock,
@@ -164,6 +164,7 @@ class BaseRecommender(BaseEstimator, ABC):
             The score is minus infinity where there are fewer items.
         """
 
+    @by_one_model
     def recommend(
         self,
         users: Ids | None = None,
@@ -200,11 +201,9 @@ class BaseRecommender(BaseEstimator, ABC):
             (a number among strings), an unknown item, or `exclude_seen` that is
             neither True nor False.
         """
-        check_is_fitted(self)
         check_count(k)
         check_flag(exclude_seen, "exclude_seen")
-        now = copy.copy(self)
-        return now._score_items(now._read_users(users), k, items, exclude_seen)
+        return self._score_items(self._read_users(users), k, items, exclude_seen)
 
     def _score_items(
         self, ids: pd.Index | NDArray, k: int, items: Ids | None, exclude_seen: bool
@@ -214,6 +213,7 @@ class BaseRecommender(BaseEstimator, ABC):
         best = self._rank(rows, k, self._candidates(items), bool(exclude_seen))
         return tell_recall(ranked_frame(USER, ids, self.item_index_, *best))
 
+    @by_one_model
     def score(self, X: Table, y: Numbers | None = None) -> float:
         """NDCG@10 of ranking all items, those seen in `fit` left out.
 
@@ -243,12 +243,10 @@ class BaseRecommender(BaseEstimator, ABC):
         predicted is told by ``cross_val_score(..., scoring="r2")``, or any other of
         scikit-learn's scorers that judge `predict`.
         """
-        check_is_fitted(self)
-        now = copy.copy(self)
-        ranker, held_out = now._prepare_score(X)
-        strengths = read_ranked(y, held_out, now.n_tasks_)
-        check_same_kind(held_out.users, now.user_index_, USER)
-        check_same_kind(held_out.items, now.item_index_, ITEM)
+        ranker, held_out = self._prepare_score(X)
+        strengths = read_ranked(y, held_out, self.n_tasks_)
+        check_same_kind(held_out.users, self.user_index_, USER)
+        check_same_kind(held_out.items, self.item_index_, ITEM)
         judged = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
         pairs = judged if strengths is None else judged[strengths > 0]
         pairs = pairs.drop_duplicates()
@@ -351,14 +349,12 @@ class BaseRecommender(BaseEstimator, ABC):
         _refuse_unknown(ids, _unknown(ids, index), what_to_do)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        """Pickle and copy the attributes as they are; `__getstate__` is for others.
-
-        A copy answers by what was learned until now, whatever another thread has this
-        learn meanwhile: what is learned replaces attributes, and changes none.
-        """
+        """Pickle and copy the attributes as they are; `__getstate__` is for others."""
         make = copyreg.__newobj__  # type: ignore[attr-defined]
-        return make, (type(self),), dict(vars(self))
+        now = dict(vars(self))  # another thread may set some meanwhile
+        return make, (type(self),), now
 
+    @by_one_model
     def card(self, metrics: Metrics = None) -> ModelCard:
         """Describe the fitted model: data, modalities, choices, figures and limits.
 
@@ -381,9 +377,7 @@ class BaseRecommender(BaseEstimator, ABC):
         TypeError
             For `metrics` of another type.
         """
-        check_is_fitted(self)
-        now = copy.copy(self)
-        return make_card(now, facts_of(now), metrics)
+        return make_card(self, facts_of(self), metrics)
 
     def _repr_html_inner(self) -> str:
         """Show scikit-learn's diagram, and beneath it what the model knows."""

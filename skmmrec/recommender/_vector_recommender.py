@@ -54,6 +54,7 @@ from skmmrec.recommender._lifecycle import (
     with_users_of,
 )
 from skmmrec.recommender._model import FittedModel
+from skmmrec.recommender._one_model import by_one_model
 from skmmrec.recommender._parameter_records import read_params, write_params
 from skmmrec.recommender._preparation import (
     Modalities,
@@ -233,18 +234,19 @@ class VectorRecommender(
         >>> rec.partial_fit(like).recommend(["cem"], k=1)["item_id"].tolist()
         ['d']
         """
-        if not hasattr(self, "model_"):
-            return self.fit(X, y, sample_weight)
-        model = self.model_
-        if model.is_flat:
-            self._check_columns(X, reset=False)
-        columns = self._columns(model.is_flat)
-        rows = read_rows(X, y, sample_weight, *columns, model.keys)
-        with self._all_or_nothing():
-            model = with_items_of(self.model_, self.catalog, rows)
-            users = getattr(self, "user_catalog", None)
-            self.model_ = with_users_of(model, users, rows)
-            self.model_ = self._take_in(rows)
+        with self._changing():
+            if not hasattr(self, "model_"):
+                return self.fit(X, y, sample_weight)
+            model = self.model_
+            if model.is_flat:
+                self._check_columns(X, reset=False)
+            columns = self._columns(model.is_flat)
+            rows = read_rows(X, y, sample_weight, *columns, model.keys)
+            with self._all_or_nothing():
+                model = with_items_of(model, self.catalog, rows)
+                users = getattr(self, "user_catalog", None)
+                self.model_ = with_users_of(model, users, rows)
+                self.model_ = self._take_in(rows)
         return self
 
     def _read_rows(
@@ -430,6 +432,7 @@ class VectorRecommender(
 
     # -- asking ----------------------------------------------------------------------
 
+    @by_one_model
     def predict(self, X: Table) -> NDArray[np.float32]:
         """Predict the score of each row's item for its user.
 
@@ -444,11 +447,9 @@ class VectorRecommender(
             Greater is better. A probability with the objective "bce" and a rating with
             "mse"; otherwise comparable between the items of one user only.
         """
-        check_is_fitted(self)
-        now = copy(self)
-        model = now.model_
-        ids, content = now._read(X)
-        vectors, biases = now._items_of(ids, content)
+        model = self.model_
+        ids, content = self._read(X)
+        vectors, biases = self._items_of(ids, content)
         check_same_kind(ids.users, model.data.users, USER)
         users = model.data.users.get_indexer(ids.users)
         items = model.data.items.get_indexer(ids.items)
@@ -551,7 +552,7 @@ class VectorRecommender(
         check_fresh(fresh, fresh_met, k)
         if isinstance(index, ApproximateIndex) and items is not None:
             raise ValueError("index searches all items: items must be None with it")
-        now = copy(self)
+        now = copy(self)  # as `by_one_model` does, but this one keeps the index
         ids = now._read_users(users)
         if isinstance(index, ApproximateIndex):
             check_holds(index, now.model_)
@@ -621,7 +622,8 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         wanted = ApproximateIndex() if index is None else index
-        self._kept = KeptIndex.build(self.model_, wanted)
+        with self._changing():
+            self._kept = KeptIndex.build(self.model_, wanted)
         return wanted
 
     def _own_index(self, model: FittedModel, n_users: int) -> ApproximateIndex | None:
@@ -631,9 +633,12 @@ class VectorRecommender(
             kept = KeptIndex.build_if_fast(model)
         if kept is None:
             return None
-        self._kept = kept = kept.of(model)
+        kept = kept.of(model)
+        if model is self.model_:  # else another thread has changed it meanwhile
+            self._kept = kept
         return kept.index
 
+    @by_one_model
     def transform(self, X: Table) -> NDArray[np.float32]:
         """Return the fused vectors of items.
 
@@ -647,13 +652,12 @@ class VectorRecommender(
         -------
         ndarray of shape (n, n_members * n_factors), float32
         """
-        check_is_fitted(self)
-        now = copy(self)
-        table = None if now.model_.is_flat else as_frame(X)
-        if table is not None and now._is_content(table):
-            return now._content_vectors(table)
-        return now._items_of(*now._read(X))[0]
+        table = None if self.model_.is_flat else as_frame(X)
+        if table is not None and self._is_content(table):
+            return self._content_vectors(table)
+        return self._items_of(*self._read(X))[0]
 
+    @by_one_model
     def similar_items(
         self, query: Ids | pd.DataFrame, /, k: int = 10, *, items: Ids | None = None
     ) -> pd.DataFrame:
@@ -697,19 +701,17 @@ class VectorRecommender(
         >>> rec.similar_items(cheap, k=1)["item_id"].tolist()
         ['b']
         """
-        check_is_fitted(self)
         check_count(k)
-        now = copy(self)
-        known, vectors = now.model_.data.items, now.model_.item_vectors
-        candidates, table = now._candidates(items), as_frame(query)
+        known, vectors = self.model_.data.items, self.model_.item_vectors
+        candidates, table = self._candidates(items), as_frame(query)
         if table is not None:
-            queries, rows = now._content_vectors(table, True), np.full(len(table), -1)
+            queries, rows = self._content_vectors(table, True), np.full(len(table), -1)
             keys = table.index
         else:
-            now._refuse_content(query)
+            self._refuse_content(query)
             keys = check_ids(as_list(query, "query"), "query")
             advice = ". A list is read as ids: give raw content as a DataFrame"
-            now._check_item_ids(keys, advice)
+            self._check_item_ids(keys, advice)
             rows = known.get_indexer(keys)
             queries = vectors[rows]
         itself = History(
@@ -718,7 +720,7 @@ class VectorRecommender(
         if candidates is not None:
             vectors, itself = vectors[candidates], itself.among(candidates)
             known = known[candidates]
-        search = ExactSearch(unit_vectors(vectors), None, now._device)
+        search = ExactSearch(unit_vectors(vectors), None, self._device)
         best = search.search(unit_vectors(queries), k, hidden=itself)
         return ranked_frame("query", keys, known, *best)
 
@@ -818,6 +820,7 @@ class VectorRecommender(
 
     # -- keeping ---------------------------------------------------------------------
 
+    @by_one_model
     def save(self, path: str | PathLike[str], *, metrics: Metrics = None) -> None:
         """Write the fitted model as a folder of safetensors and JSON, without pickle.
 
@@ -848,23 +851,21 @@ class VectorRecommender(
         one. If the process is killed, `load` gives one of both, and the next `save` to
         the same path removes what was left.
         """
-        check_is_fitted(self)
-        now = copy(self)
-        columns = list(getattr(now, "feature_names_in_", [])) or None
-        params = write_params(now.get_params(deep=False))
-        now._of_record(params, now.model_)
-        model = copy(now.model_)
-        model.facts = model.facts.with_origins(getattr(now, "catalog", None))
+        columns = list(getattr(self, "feature_names_in_", [])) or None
+        params = write_params(self.get_params(deep=False))
+        self._of_record(params, self.model_)
+        model = copy(self.model_)
+        model.facts = model.facts.with_origins(getattr(self, "catalog", None))
         _persistence.save(
             model,
             Path(path),
             {
                 "estimator": type(self).__name__,
                 "params": params,
-                "n_features_in": now.n_features_in_,
+                "n_features_in": self.n_features_in_,
                 "feature_names_in": columns,
             },
-            str(make_card(now, model.facts, metrics)),
+            str(make_card(self, model.facts, metrics)),
         )
 
     @classmethod

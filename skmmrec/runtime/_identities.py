@@ -51,8 +51,13 @@ def loses_digits(module: torch.nn.Module, dtype: torch.dtype) -> bool:
     """Tell whether weights would be rounded by a cast to a type."""
     import torch
 
-    weights = (weight for weight in module.parameters() if weight.is_floating_point())
-    return any(torch.promote_types(w.dtype, dtype) != dtype for w in weights)
+    # `torch.promote_types` refuses types of 8 bits.
+    kinds = {w.dtype for w in module.parameters() if w.is_floating_point()}
+    target = torch.finfo(dtype)
+    return any(
+        torch.finfo(kind).eps < target.eps or torch.finfo(kind).max > target.max
+        for kind in kinds
+    )
 
 
 def module_settings(module: torch.nn.Module) -> str:

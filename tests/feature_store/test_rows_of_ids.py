@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -365,6 +366,7 @@ def test_views_may_know_users_by_ids_of_another_type(repo, published, how):
     assert left_in(path) == texts
 
 
+WHEN_RECORDED = datetime(2026, 1, 12, tzinfo=UTC)
 NUMBERS = pa.array([2**53 + 1, 5, None, 7], pa.int64())
 TEXTS = pa.array(["a%", "Ü", None, "7"], pa.string())
 
@@ -382,6 +384,8 @@ TEXTS = pa.array(["a%", "Ü", None, "7"], pa.string())
         (TEXTS, [7], ["a%", "Ü", None, "7"]),
         (TEXTS.cast(pa.large_string()), ["Ü"], ["a%", None, "7"]),
         (TEXTS.dictionary_encode(), ["Ü"], ["a%", None, "7"]),
+        (NUMBERS[1:].cast(pa.float16()), [5], [None, 7]),
+        (pa.array([Decimal("7.0"), Decimal("0.1")]), [7], [Decimal("0.1")]),
         (pa.nulls(2), ["a"], [None, None]),
         (TEXTS, [], ["a%", "Ü", None, "7"]),
     ],
@@ -391,10 +395,34 @@ def test_ids_are_found_in_columns_of_every_type(tmp_path, column, ids, left):
     rows = OfflineRows(tmp_path / "rows.parquet", "who")
     pq.write_table(pa.table({"who": column}), rows.path)
     assert sorted(rows.ids().tolist()) == sorted(
-        value for value in column.to_pylist() if value is not None
+        value for value in column.to_pylist() if value not in (None, Decimal("0.1"))
     )
     rows.delete(ids)
     assert left_in(rows.path, "who") == left
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"7", b"a"]),
+        pa.array([WHEN_RECORDED, None]),
+        pa.array([2**64 - 1, 2**63], pa.uint64()),
+        pa.array([1e300, float("nan")]),
+        pa.array([7.5, float("inf")]),
+        pa.array([Decimal("1e30"), Decimal("7.5")]),
+        pa.array([[7], [8]]),
+        pa.array([True, False]),
+    ],
+    ids=lambda column: str(column.type),
+)
+@pytest.mark.parametrize("ids", [[7, 1], ["7", "a"]], ids=str)
+def test_what_is_no_id_stays(tmp_path, column, ids):
+    """Views of others may have whatever they like in their files."""
+    rows = OfflineRows(tmp_path / "rows.parquet", "who")
+    pq.write_table(pa.table({"who": column}), rows.path)
+    assert rows.ids().tolist() == []
+    rows.delete(ids)
+    assert pq.read_metadata(rows.path).num_rows == len(column)
 
 
 @reads_with_duckdb

@@ -327,6 +327,12 @@ def test_a_first_time_that_is_missing_hides_none_of_the_others():
         next(TimeSplit(0.3).split(pl.from_pandas(DATED.assign(when=when))))
 
 
+@pytest.mark.parametrize("index", [DATED.index[::-1] / 2, DATED.index + 1000.5])
+def test_times_are_found_whatever_the_index_of_a_table_is(index):
+    with pytest.warns(UserWarning, match="'when' of X holds dates"):
+        next(TimeSplit(0.3).split(DATED.set_index(index)))
+
+
 def test_dates_of_items_hide_no_dates_of_rows():
     table = DATED.assign(released=RELEASED)[["user_id", "item_id", "released", "when"]]
     with pytest.warns(UserWarning, match="'when' of X holds dates"):

@@ -10,6 +10,7 @@ from threading import Thread
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 import skmmrec
 from skmmrec import MultimodalFusionRecommender
@@ -27,6 +28,7 @@ from skmmrec.recommender import (
     Training,
     UserKNNRecommender,
 )
+from skmmrec.recommender._search import KeptIndex
 
 PACKAGE = str(Path(skmmrec.__file__).parent)
 N_USERS, N_ITEMS = 8, 10
@@ -204,3 +206,28 @@ def test_no_change_undoes_another(fitted, name, place):
         rec = change_in_threads(copy(fitted[name]), first, second, place)
         assert set(rec.user_index_) == set(expected.user_index_)
         assert set(rec.item_index_) == set(expected.item_index_)
+
+
+@pytest.mark.parametrize("name", ["fusion", "factors"])
+@pytest.mark.parametrize("place", [1, 20])
+def test_of_two_threads_that_begin_one_takes_in_what_the_other_learns(name, place):
+    columns = ["user_id", "item_id"] if name == "factors" else list(X.columns)
+    halves = [X[columns][X.user_id % 2 == n] for n in (0, 1)]
+    first, second = (partial(type(RECOMMENDERS[name]).partial_fit, X=h) for h in halves)
+    rec = change_in_threads(clone(RECOMMENDERS[name]), first, second, place)
+    assert set(rec.user_index_) == set(X.user_id)
+
+
+def test_an_index_of_a_model_is_kept_by_no_other(fitted, monkeypatch):
+    """One that was updated from fit to fit would find less than it says."""
+    pytest.importorskip("faiss")
+    rec, of = copy(fitted["fusion"]), KeptIndex.of
+    rec.build_index()
+
+    def learn_meanwhile(kept, model):
+        rec.fit(X)
+        return of(kept, model)
+
+    monkeypatch.setattr(KeptIndex, "of", learn_meanwhile)
+    assert rec.recommend(k=5).attrs["search"] == "approximate"
+    assert rec._kept is None

@@ -1,12 +1,19 @@
 """Weights in half precision: which layers are cast, and when they are not."""
 
 import copy
+import itertools
 
 import pytest
 import torch
 from torch import nn
 
-from skmmrec.runtime import _precision, is_cast, working_dtype, working_precision
+from skmmrec.runtime import (
+    _precision,
+    is_cast,
+    loses_digits,
+    working_dtype,
+    working_precision,
+)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 HALF = torch.bfloat16
@@ -162,3 +169,21 @@ def test_what_a_network_computes_when_it_is_made_keeps_its_precision(network):
     _precision.cast(network, HALF)
     assert is_cast(network)
     assert torch.equal(network.frequencies, frequencies)
+
+
+FLOATS = [
+    *(torch.float8_e4m3fn, torch.float8_e5m2, torch.float16, torch.bfloat16),
+    *(torch.float32, torch.float64),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [*itertools.product(FLOATS, FLOATS)], ids=str
+)
+def test_digits_are_lost_where_a_cast_cannot_be_undone(kind, dtype):
+    info = torch.finfo(kind)
+    values = torch.tensor([1 + info.eps, info.max], dtype=torch.float64).to(kind)
+    is_undone = torch.equal(values.to(dtype).to(kind).double(), values.double())
+    layer = nn.Linear(2, 1, bias=False)
+    layer.weight = nn.Parameter(values[None], requires_grad=False)
+    assert loses_digits(layer, dtype) != is_undone
