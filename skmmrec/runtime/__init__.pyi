@@ -163,4 +163,4 @@ from ._weights import (
     local_weights as local_weights,
     packaged_file as packaged_file,
 )
-from ._whole_paths import whole_path as whole_path
+from ._whole_paths import refuse_url as refuse_url, whole_path as whole_path
