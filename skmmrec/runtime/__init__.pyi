@@ -6,6 +6,7 @@ from ._arrow_types import (
     is_same_type as is_same_type,
     is_text as is_text,
     plain_type as plain_type,
+    with_long_indices as with_long_indices,
     without_tensors as without_tensors,
 )
 from ._attention import attention_of_any_shape as attention_of_any_shape

@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from skmmrec import ItemCatalog
 from skmmrec.batch import encode
 from tests.batch.letters import LetterEncoder
-from tests.batch.reading import assert_same
+from tests.batch.reading import assert_same, read
 
 needs_links = pytest.mark.skipif(
     sys.platform == "win32", reason="links take a right on Windows"
@@ -139,3 +139,31 @@ def test_a_gap_elsewhere_changes_no_text(titles, tmp_path, kind, are_counted):
     columns = make_column_transformer((encoder, ["code"])).fit(whole)
     encode(tmp_path / "in", columns, tmp_path / "out", rows_per_part=5)
     assert_same(tmp_path / "out", whole, columns)
+
+
+def test_categories_may_be_few_in_the_first_file_and_many_later(tmp_path):
+    """pandas numbers the categories of a file by as few bits as they need."""
+    many = pd.DataFrame(
+        {
+            "item_id": [f"i{n}" for n in range(320)],
+            "title": [f"{'abc'[n % 3] * (n % 5)} {n}" for n in range(320)],
+        }
+    )
+    (tmp_path / "in").mkdir()
+    for name, rows in (("a", many[:20]), ("b", many[20:])):
+        rows.astype("category").to_parquet(tmp_path / "in" / f"{name}.parquet")
+    encoded(tmp_path / "in", tmp_path / "out")
+    encoder = make_column_transformer((LetterEncoder(), "title")).fit(many)
+    assert read(tmp_path / "out")[0] == many["item_id"].tolist()
+    assert_same(tmp_path / "out", many, encoder)
+
+
+def test_a_column_that_comes_twice_is_named(titles, tmp_path):
+    table = pa.Table.from_pandas(titles)
+    pq.write_table(
+        table.append_column("title", table["title"]), tmp_path / "in.parquet"
+    )
+    with pytest.raises(
+        ValueError, match=r"in\.parquet has several columns named 'title'"
+    ):
+        encoded(tmp_path / "in.parquet", tmp_path / "out")
