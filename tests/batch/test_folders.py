@@ -1,5 +1,6 @@
 """Where rows are read and partitions written, and what became of a finished folder."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -55,6 +56,25 @@ def test_a_file_of_another_program_is_named(titles, finished):
     titles.to_parquet(finished / "mine.parquet")
     with pytest.raises(ValueError, match=r"mine\.parquet is damaged, or no partition"):
         encoded(titles, finished)
+
+
+def test_a_disk_that_is_full_costs_the_partition_that_it_was_met_by(
+    titles, tmp_path, monkeypatch
+):
+    write = pq.write_table
+
+    def fails(table, path, **options):
+        if "part-00001" in path.name:
+            raise OSError(errno.ENOSPC, "Error writing bytes to file")
+        write(table, path, **options)
+
+    monkeypatch.setattr(pq, "write_table", fails)
+    told = r"those before it are kept.*Error writing.*part-00001\.parquet"
+    with pytest.raises(OSError, match=told) as caught:
+        encoded(titles, tmp_path / "out")
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert encoded(titles, tmp_path / "out").n_found == 1
 
 
 @needs_links
