@@ -18,6 +18,7 @@ from skmmrec.runtime import (
     is_text,
     parquet_files_in,
     parquet_identity,
+    plain_type,
     whole_path,
     with_long_indices,
 )
@@ -135,8 +136,11 @@ def _common_field(files: list[InputFile], name: str) -> pa.Field:
 
 def _wide(kind: pa.DataType) -> pa.DataType:
     """Return a type that has room for the values of all files."""
-    is_plain = is_text(kind) and not pa.types.is_dictionary(kind)
-    return pa.large_string() if is_plain else with_long_indices(kind)
+    if pa.types.is_dictionary(kind):
+        return with_long_indices(kind)
+    if plain_type(kind) == pa.binary():
+        return pa.large_binary()
+    return pa.large_string() if is_text(kind) else kind
 
 
 def columns_with_gaps(files: Iterable[InputFile], schema: pa.Schema) -> list[str]:

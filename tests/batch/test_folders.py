@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from skmmrec.batch import encode
 from tests.batch.letters import LetterEncoder
 from tests.batch.reading import assert_same, read
 
+BYTES = [pa.binary(), pa.large_binary()]
 needs_links = pytest.mark.skipif(
     sys.platform == "win32", reason="links take a right on Windows"
 )
@@ -187,3 +189,23 @@ def test_a_column_that_comes_twice_is_named(titles, tmp_path):
         ValueError, match=r"in\.parquet has several columns named 'title'"
     ):
         encoded(tmp_path / "in.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kinds", list(permutations(BYTES, 2)), ids=str)
+def test_bytes_are_read_as_each_program_writes_them(tmp_path, kinds):
+    """pandas writes pictures in memory as short binaries, polars as large ones."""
+    (tmp_path / "in").mkdir()
+    for number, kind in enumerate(kinds):
+        content = pa.array([b"abc", None, b"b" * number], kind)
+        ids = [f"{number}{row}" for row in range(3)]
+        table = pa.table({"item_id": ids, "title": content})
+        pq.write_table(table, tmp_path / "in" / f"{number}.parquet")
+    lengths = make_column_transformer((FunctionTransformer(_lengths), ["title"]))
+    encode(tmp_path / "in", lengths, tmp_path / "out")
+    _, blocks, _ = read(tmp_path / "out")
+    assert blocks.values["title"].ravel().tolist() == [3, 0, 0, 3, 0, 1]
+
+
+def _lengths(table):
+    """Count bytes; what is missing has none."""
+    return table["title"].map(lambda cell: len(cell or b"")).to_frame().astype(float)

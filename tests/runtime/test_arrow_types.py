@@ -25,6 +25,7 @@ VECTORS = [
     pa.large_list(pa.float32()),
     pa.list_(pa.field("element", pa.float32())),
 ]
+BYTES = [pa.binary(), pa.large_binary(), pa.binary_view()]
 OTHERS = [
     pa.int64(),
     pa.float64(),
@@ -32,11 +33,11 @@ OTHERS = [
     pa.list_(pa.string()),
     pa.list_(pa.float32(), 2),
 ]
-KINDS = [*TEXTS, *VECTORS, *OTHERS]
+KINDS = [*TEXTS, *VECTORS, *BYTES, *OTHERS]
 
 
 def layout(kind):
-    return next((n for n, of in enumerate((TEXTS, VECTORS)) if kind in of), kind)
+    return next((n for n, of in enumerate((TEXTS, VECTORS, BYTES)) if kind in of), kind)
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(KINDS, KINDS)), ids=str)
