@@ -171,8 +171,9 @@ class ItemTable:
 
 
 def _words(value: Any) -> str:
-    """Write a value as one line of words."""
-    return " ".join(str(value)[:_LONGEST].split())
+    """Write a value as one line of words, a half of a character in them as ``?``."""
+    line = " ".join(str(value)[:_LONGEST].split())
+    return line.encode("utf-8", "replace").decode()
 
 
 def _fact(value: Any) -> str:
@@ -194,7 +195,7 @@ def open_items(
     The column of ids is `key`, or the first of `names` that is there, or else the first
     column. Media are in `root`; None: in the folder of the files, or anywhere for a
     DataFrame. A FileNotFoundError or ValueError says that the table cannot be read, or
-    has no such column, or none.
+    has no such column, or several of a name, or none.
     """
     if isinstance(items, TableFiles):
         columns = items.columns()
@@ -210,6 +211,9 @@ def _key_of(columns: list[Any], names: Sequence[str], key: str | None) -> Any:
     """Return the column of ids: the one that is named, or known, or the first."""
     if not columns:
         raise ValueError("items has no columns")
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise ValueError(f"items has several columns named {twice[0]!r}")
     if key is not None and key not in columns:
         raise ValueError(f"items has no column {key!r} (key); it has {columns}")
     found = find_column(columns, names)

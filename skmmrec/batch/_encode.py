@@ -111,6 +111,8 @@ def encode(
         encoders), a part of the encoder is not fitted, `out` has other files or lacks
         some that it had, or a disk is mounted there. The message names the file. No
         folder `out` is made then.
+    OSError
+        If a partition cannot be written, such as to a disk that is full.
     RuntimeError
         If an engine lost rows.
     ImportError

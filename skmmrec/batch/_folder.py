@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from skmmrec.runtime import remove_abandoned, replacing
+from skmmrec.runtime import refuse_url, remove_abandoned, replacing
 
 MANIFEST = "_manifest.json"
 # Of the differences that an error names.
@@ -20,8 +20,10 @@ _SHOWN = 60
 def place_for(out: str | os.PathLike) -> Path:
     """Return where a folder is to be made: where it leads to, if it is a link.
 
-    Raises ValueError for one that cannot be replaced, as a disk is mounted there.
+    Raises ValueError for a URL, and for one that cannot be replaced, as a disk is
+    mounted there.
     """
+    refuse_url(out)
     place = Path(out).expanduser().absolute()
     place = place.resolve() if place.is_symlink() else place
     if os.path.ismount(place):

@@ -52,6 +52,8 @@ def _reader(paths: Sequence[str | os.PathLike], key: str) -> pa.RecordBatchReade
     """Read ids with the numbers of their files, a batch at a time."""
     kinds = [pq.read_schema(path).field(key).type for path in paths]
     kind = next((kind for kind in kinds if not pa.types.is_null(kind)), pa.null())
+    if pa.types.is_dictionary(kind):  # each file has its own
+        kind = kind.value_type
     schema = pa.schema({"id": kind, "file": pa.int64()})
 
     def batches() -> Iterator[pa.RecordBatch]:

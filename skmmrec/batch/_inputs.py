@@ -18,7 +18,9 @@ from skmmrec.runtime import (
     is_text,
     parquet_files_in,
     parquet_identity,
+    plain_type,
     whole_path,
+    with_long_indices,
 )
 
 # Rows that are read at a time: of pictures of 50 kB, 50 MB. Not tuned.
@@ -119,6 +121,8 @@ def _common_field(files: list[InputFile], name: str) -> pa.Field:
                 f"items: {file.path} has no column {name!r}; its columns are "
                 f"{file.schema.names}"
             )
+        if file.schema.names.count(name) > 1:
+            raise ValueError(f"items: {file.path} has several columns named {name!r}")
         found = _wide(file.schema.field(name).type)
         if pa.types.is_null(known):
             known, where = found, file.path
@@ -131,9 +135,12 @@ def _common_field(files: list[InputFile], name: str) -> pa.Field:
 
 
 def _wide(kind: pa.DataType) -> pa.DataType:
-    """Texts are the same to all who read them, however they are kept in memory."""
-    is_plain = is_text(kind) and not pa.types.is_dictionary(kind)
-    return pa.large_string() if is_plain else kind
+    """Return a type that has room for the values of all files."""
+    if pa.types.is_dictionary(kind):
+        return with_long_indices(kind)
+    if plain_type(kind) == pa.binary():
+        return pa.large_binary()
+    return pa.large_string() if is_text(kind) else kind
 
 
 def columns_with_gaps(files: Iterable[InputFile], schema: pa.Schema) -> list[str]:

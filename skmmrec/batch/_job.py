@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from errno import EIO
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +117,20 @@ class Job:
         except ValueError as error:
             kind = ContentError if isinstance(error, ContentError) else ValueError
             raise kind(f"{label}: {error}") from error
-        table = self._as_table(keys, blocks, failures)
-        with replacing(Path(self.folder) / name) as fresh:
-            pq.write_table(table, fresh, use_dictionary=False)
+        self._save(name, self._as_table(keys, blocks, failures))
+
+    def _save(self, name: str, table: pa.Table) -> None:
+        try:
+            with replacing(Path(self.folder) / name) as fresh:
+                pq.write_table(table, fresh, use_dictionary=False)
+        except OSError as error:
+            what = (
+                "a partition could not be written; those before it are kept, and "
+                "another call with the same arguments goes on there"
+            )
+            path = os.path.join(self.folder, name)
+            why = error.strerror or error
+            raise OSError(error.errno or EIO, f"{what}: {why}", path) from error
 
     @cached_property
     def _same_encoder(self) -> bool:

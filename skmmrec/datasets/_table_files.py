@@ -23,7 +23,12 @@ from pandas.api.types import is_float_dtype, is_string_dtype
 
 from skmmrec.catalog import read_schema, reading_file
 from skmmrec.interactions import ITEM, USER
-from skmmrec.runtime import completed_schema, parquet_files_in
+from skmmrec.runtime import (
+    check_columns,
+    completed_schema,
+    is_text,
+    parquet_files_in,
+)
 
 Kind = Literal["id", "raw", "number", "date", "time"]
 """What a column is: an id, as it is, a number, a date, or a date or number."""
@@ -136,7 +141,10 @@ def _read_parquet(source: TableFiles, names: list[str]) -> pa.Table:
 
 
 def _read_file(path: Path, wanted: pa.Schema) -> pa.Table:
+    texts = [field.name for field in wanted if is_text(field.type)]
     with reading_file(path), pq.ParquetFile(path) as file:
+        # A number would become a text, and an id another one.
+        check_columns(wanted, file.schema_arrow, texts)
         return file.read(wanted.names).select(wanted.names).cast(wanted)
 
 

@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias, get_args
 import yaml
 from feast.repo_operations import is_valid_name
 
+from skmmrec.runtime import refuse_url
+
 OnlineStore: TypeAlias = Literal["sqlite", "postgres", "redis"]
 
 # What is written, and the file in `repository` with its text. Python files have another
@@ -92,7 +94,8 @@ def init_repo(
     FileExistsError
         When there is something at `path` already.
     ValueError
-        For a `project` that Feast or the online store refuses, or another online store.
+        For a URL, a `project` that Feast or the online store refuses, or another online
+        store.
     TypeError
         For `auth` that is not a bool.
 
@@ -105,6 +108,7 @@ def init_repo(
     ['.gitignore', 'README.md', 'feature_definitions.py', 'feature_store.yaml',
      'static_artifacts.py']
     """
+    refuse_url(path)
     path = Path(path)
     if online_store not in get_args(OnlineStore):
         raise ValueError(

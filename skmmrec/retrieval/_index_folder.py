@@ -28,6 +28,7 @@ from skmmrec.retrieval._vector_rows import Rows, slices
 from skmmrec.runtime import (
     has_hash,
     hashes_of,
+    refuse_url,
     remove_abandoned,
     replacing,
     sha256_of,
@@ -48,8 +49,10 @@ ATTEMPTS = 5
 def writing(folder: Path) -> Iterator[Path]:
     """Lend a folder for the files of a state; without `finish` they are removed.
 
-    Raises FileExistsError where something other than an index is in the way.
+    Raises FileExistsError where something other than an index is in the way, and
+    ValueError for a URL.
     """
+    refuse_url(folder)
     folder.mkdir(parents=True, exist_ok=True)
     names = [path.name for path in folder.iterdir()]
     if not all(name == RECORD or name.startswith((".", "files-")) for name in names):

@@ -6,6 +6,7 @@ from ._arrow_types import (
     is_same_type as is_same_type,
     is_text as is_text,
     plain_type as plain_type,
+    with_long_indices as with_long_indices,
     without_tensors as without_tensors,
 )
 from ._attention import attention_of_any_shape as attention_of_any_shape
@@ -163,4 +164,4 @@ from ._weights import (
     local_weights as local_weights,
     packaged_file as packaged_file,
 )
-from ._whole_paths import whole_path as whole_path
+from ._whole_paths import refuse_url as refuse_url, whole_path as whole_path

@@ -64,11 +64,23 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         return plain_type(kind.storage_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(kind.value_type, kind.list_size)
     if is_list(kind):
         return pa.list_(kind.value_type)
     return kind
+
+
+def with_long_indices(kind: pa.DataType) -> pa.DataType:
+    """Return a type in which a dictionary may have as many values as any file's.
+
+    pandas gives each file the shortest indices that its own values need.
+    """
+    if not pa.types.is_dictionary(kind):
+        return kind
+    return pa.dictionary(pa.int32(), kind.value_type, kind.ordered)
 
 
 def is_same_type(found: pa.DataType, known: pa.DataType) -> bool:
@@ -99,11 +111,15 @@ def check_columns(first: pa.Schema, other: pa.Schema, names: Iterable[str]) -> N
 
 
 def completed_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return the first schema; where it knows no type, that of the first that does."""
+    """Return the first schema; where it knows no type, that of the first that does.
+
+    Dictionaries have indices for the values of all files.
+    """
     whole = schemas[0]
     for place, field in enumerate(whole):
-        if pa.types.is_null(field.type):
+        kind = field.type
+        if pa.types.is_null(kind):
             types = [s.field(field.name).type for s in schemas if field.name in s.names]
-            known = [kind for kind in types if not pa.types.is_null(kind)]
-            whole = whole.set(place, field.with_type(known[0] if known else field.type))
+            kind = next((k for k in types if not pa.types.is_null(k)), kind)
+        whole = whole.set(place, field.with_type(with_long_indices(kind)))
     return whole

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skmmrec.app._ids import TextSearch
 from skmmrec.app._items import ItemTable, open_items
 from skmmrec.datasets import TableFiles
 
@@ -104,6 +105,14 @@ def test_titles_are_one_line_of_what_is_written(title):
     assert found.all_titles(["a", "b"]) == [found.title("a"), "b"]
 
 
+def test_halves_of_characters_are_shown_as_question_marks():
+    """A text that was cut by UTF-16, as JSON may have it, is sent to no browser."""
+    table = pd.DataFrame({"item_id": ["a"], "title": ["cut \ud83d"], "kind": "\udc00"})
+    found = open_items(table, ["item_id"])
+    assert found.item("a") == ("cut ?", "", ["kind ?"])
+    assert TextSearch(found.ids, found.all_titles(["a"])).find("cut", 5) == [0]
+
+
 def test_titles_are_given_once_for_each_item(shown):
     titles = shown.titles(["item-0001", "item-0001", "nobody"])
     assert titles.index.tolist() == ["item-0001", "nobody"]
@@ -134,3 +143,9 @@ def test_media_are_those_beside_the_file(shown):
 def test_a_table_without_columns_is_refused():
     with pytest.raises(ValueError, match="no columns"):
         open_items(pd.DataFrame(), ["item_id"])
+
+
+def test_columns_that_come_twice_are_named():
+    table = pd.DataFrame([["a", "One", "Two"]], columns=["item_id", "title", "title"])
+    with pytest.raises(ValueError, match="several columns named 'title'"):
+        open_items(table, ["item_id"])

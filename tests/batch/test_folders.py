@@ -1,7 +1,9 @@
 """Where rows are read and partitions written, and what became of a finished folder."""
 
+import errno
 import os
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +17,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from skmmrec import ItemCatalog
 from skmmrec.batch import encode
 from tests.batch.letters import LetterEncoder
-from tests.batch.reading import assert_same
+from tests.batch.reading import assert_same, read
 
+BYTES = [pa.binary(), pa.large_binary()]
 needs_links = pytest.mark.skipif(
     sys.platform == "win32", reason="links take a right on Windows"
 )
@@ -55,6 +58,25 @@ def test_a_file_of_another_program_is_named(titles, finished):
     titles.to_parquet(finished / "mine.parquet")
     with pytest.raises(ValueError, match=r"mine\.parquet is damaged, or no partition"):
         encoded(titles, finished)
+
+
+def test_a_disk_that_is_full_costs_the_partition_that_it_was_met_by(
+    titles, tmp_path, monkeypatch
+):
+    write = pq.write_table
+
+    def fails(table, path, **options):
+        if "part-00001" in path.name:
+            raise OSError(errno.ENOSPC, "Error writing bytes to file")
+        write(table, path, **options)
+
+    monkeypatch.setattr(pq, "write_table", fails)
+    told = r"those before it are kept.*Error writing.*part-00001\.parquet"
+    with pytest.raises(OSError, match=told) as caught:
+        encoded(titles, tmp_path / "out")
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert encoded(titles, tmp_path / "out").n_found == 1
 
 
 @needs_links
@@ -139,3 +161,51 @@ def test_a_gap_elsewhere_changes_no_text(titles, tmp_path, kind, are_counted):
     columns = make_column_transformer((encoder, ["code"])).fit(whole)
     encode(tmp_path / "in", columns, tmp_path / "out", rows_per_part=5)
     assert_same(tmp_path / "out", whole, columns)
+
+
+def test_categories_may_be_few_in_the_first_file_and_many_later(tmp_path):
+    """pandas numbers the categories of a file by as few bits as they need."""
+    many = pd.DataFrame(
+        {
+            "item_id": [f"i{n}" for n in range(320)],
+            "title": [f"{'abc'[n % 3] * (n % 5)} {n}" for n in range(320)],
+        }
+    )
+    (tmp_path / "in").mkdir()
+    for name, rows in (("a", many[:20]), ("b", many[20:])):
+        rows.astype("category").to_parquet(tmp_path / "in" / f"{name}.parquet")
+    encoded(tmp_path / "in", tmp_path / "out")
+    encoder = make_column_transformer((LetterEncoder(), "title")).fit(many)
+    assert read(tmp_path / "out")[0] == many["item_id"].tolist()
+    assert_same(tmp_path / "out", many, encoder)
+
+
+def test_a_column_that_comes_twice_is_named(titles, tmp_path):
+    table = pa.Table.from_pandas(titles)
+    pq.write_table(
+        table.append_column("title", table["title"]), tmp_path / "in.parquet"
+    )
+    with pytest.raises(
+        ValueError, match=r"in\.parquet has several columns named 'title'"
+    ):
+        encoded(tmp_path / "in.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kinds", list(permutations(BYTES, 2)), ids=str)
+def test_bytes_are_read_as_each_program_writes_them(tmp_path, kinds):
+    """pandas writes pictures in memory as short binaries, polars as large ones."""
+    (tmp_path / "in").mkdir()
+    for number, kind in enumerate(kinds):
+        content = pa.array([b"abc", None, b"b" * number], kind)
+        ids = [f"{number}{row}" for row in range(3)]
+        table = pa.table({"item_id": ids, "title": content})
+        pq.write_table(table, tmp_path / "in" / f"{number}.parquet")
+    lengths = make_column_transformer((FunctionTransformer(_lengths), ["title"]))
+    encode(tmp_path / "in", lengths, tmp_path / "out")
+    _, blocks, _ = read(tmp_path / "out")
+    assert blocks.values["title"].ravel().tolist() == [3, 0, 0, 3, 0, 1]
+
+
+def _lengths(table):
+    """Count bytes; what is missing has none."""
+    return table["title"].map(lambda cell: len(cell or b"")).to_frame().astype(float)

@@ -9,7 +9,7 @@ import pytest
 
 from skmmrec import ItemCatalog
 from skmmrec.batch._inputs import common_schema, cut, input_files, read_slice
-from skmmrec.datasets import read_interactions
+from skmmrec.datasets import TableFiles, read_interactions, read_table
 from skmmrec.runtime import (
     check_columns,
     completed_schema,
@@ -25,6 +25,7 @@ VECTORS = [
     pa.large_list(pa.float32()),
     pa.list_(pa.field("element", pa.float32())),
 ]
+BYTES = [pa.binary(), pa.large_binary(), pa.binary_view()]
 OTHERS = [
     pa.int64(),
     pa.float64(),
@@ -32,11 +33,11 @@ OTHERS = [
     pa.list_(pa.string()),
     pa.list_(pa.float32(), 2),
 ]
-KINDS = [*TEXTS, *VECTORS, *OTHERS]
+KINDS = [*TEXTS, *VECTORS, *BYTES, *OTHERS]
 
 
 def layout(kind):
-    return next((n for n, of in enumerate((TEXTS, VECTORS)) if kind in of), kind)
+    return next((n for n, of in enumerate((TEXTS, VECTORS, BYTES)) if kind in of), kind)
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(KINDS, KINDS)), ids=str)
@@ -68,10 +69,11 @@ def test_what_a_file_lacks_or_has_otherwise_is_named():
 
 
 def read_all(folder):
-    """Read a folder as a catalogue, as interactions, and slice by slice."""
+    """Read a folder as a catalogue, as interactions, by slices, and as a table."""
     yield lambda: [*ItemCatalog.from_parquet(folder, key="user_id").ids]
     yield lambda: read_interactions(folder)[0]["user_id"].tolist()
     yield lambda: _read_slices(input_files(folder))
+    yield lambda: read_table(TableFiles(folder), {"user_id": "raw"})["user_id"].tolist()
 
 
 def _read_slices(files):
@@ -83,7 +85,16 @@ def _read_slices(files):
 @pytest.mark.parametrize(("one", "other"), list(permutations(TEXTS, 2)), ids=str)
 def test_all_readers_take_texts_in_any_layout(tmp_path, one, other):
     write(tmp_path, [["a", "b"], ["c"]], one, other)
-    assert [read() for read in read_all(tmp_path)] == [["a", "b", "c"]] * 3
+    assert [read() for read in read_all(tmp_path)] == [["a", "b", "c"]] * 4
+
+
+@pytest.mark.parametrize("later", [pa.int16(), pa.uint32(), None], ids=str)
+def test_all_readers_take_dictionaries_that_grow(tmp_path, later):
+    """pandas gives a file of few texts indices of 8 bits, one of many longer ones."""
+    ids = [["a", "b"], [f"more {n}" for n in range(300)]]
+    grown = pa.string() if later is None else pa.dictionary(later, pa.string())
+    write(tmp_path, ids, pa.dictionary(pa.int8(), pa.string()), grown)
+    assert [read() for read in read_all(tmp_path)] == [[*ids[0], *ids[1]]] * 4
 
 
 @pytest.mark.parametrize("one", TEXTS, ids=str)
