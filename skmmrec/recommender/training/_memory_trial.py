@@ -233,7 +233,10 @@ class LikesJudge:
         some = np.arange(min(len(self.users), spread_users(len(self.items))))
         known = self.held.known.take(some)
         vectors = self.users[: len(some)], self.items, self.biases
-        return in_units(memory, known, *map(to_host, vectors))
+        liked = np.ones(len(self.items), bool)
+        if self.unliked is not None:
+            liked[self.unliked] = False
+        return in_units(memory, known, *map(to_host, vectors), liked)
 
     def said(self, memory: ItemMemory) -> list[csr_array]:
         """Compute what a memory says of the items to each part of the users."""
