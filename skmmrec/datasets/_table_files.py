@@ -8,12 +8,13 @@ or dates where whoever reads it says that it is one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from pandas.api.types import is_float_dtype, is_string_dtype
 
 from skmmrec.catalog import read_schema, reading_file
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, USER, exact_below
 from skmmrec.runtime import (
     check_columns,
     completed_schema,
@@ -35,6 +36,9 @@ Kind = Literal["id", "raw", "number", "date", "time"]
 
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _PARQUET = b"PAR1"
+# Whole numbers up to this one are all floats: 2**53.
+_EXACT = int(exact_below(np.float64))
+_WHOLE = r"[+-]?\d+"
 # A field must fit into a block: of long descriptions, some thousands. Not tuned.
 _BLOCK = 1 << 24
 _SAY_SEPARATOR = ". If these are several, say by which sign (sep): ';', or tab"
@@ -120,7 +124,7 @@ def read_table(
     """
     names = list(kinds)
     if source.is_parquet:
-        table = _read_parquet(source, names).to_pandas(ignore_metadata=True)
+        table = _exact_frame(_read_parquet(source, names))
         _read_texts(table, kinds, str(source.path))
     else:
         parts = [_read_csv(file, source, kinds) for file in source.files]
@@ -146,6 +150,18 @@ def _read_file(path: Path, wanted: pa.Schema) -> pa.Table:
         # A number would become a text, and an id another one.
         check_columns(wanted, file.schema_arrow, texts)
         return file.read(wanted.names).select(wanted.names).cast(wanted)
+
+
+def _exact_frame(table: pa.Table) -> pd.DataFrame:
+    """Keep whole numbers that a float64 would round, as those beside gaps become."""
+    frame = table.to_pandas(ignore_metadata=True)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_integer(column.type) and column.null_count:
+            values = column.to_pylist()
+            if _changes_in_floats(v for v in values if v is not None):
+                kind = "UInt64" if column.type == pa.uint64() else "Int64"
+                frame[name] = pd.array(values, kind)
+    return frame
 
 
 def _check_columns(path: Path, names: list[str], found: list[str]) -> None:
@@ -287,7 +303,9 @@ def read_features(
     """Read columns of items, to filter by, with the ids as index.
 
     A column of a CSV file becomes numbers if all of its values are, and none begins
-    with a zero that a number does not need, as postal codes do.
+    with a zero that a number does not need, as postal codes do, nor is a whole number
+    with more digits than a number keeps. Whole numbers beside gaps that a float64 would
+    round are ``Int64``.
     """
     kinds: dict[str, Kind] = {key: "raw", **dict.fromkeys(names, "raw")}
     table = read_table(source, kinds, may_be_empty=may_be_empty)
@@ -303,6 +321,32 @@ def _numbers_if_all(texts: pd.Series) -> pd.Series:
     is_code = present.str.match(r"[+-]?0\d")
     if is_code.any() or not is_number.all():
         return texts
+    long = present[present.str.len() >= len(str(_EXACT))]
+    if _changes_in_floats(long[long.str.fullmatch(_WHOLE)].map(int)):
+        return _whole_or_texts(texts, present)
     numbers = pd.to_numeric(texts)
     exact = _cast(texts, pa.float64()) if is_float_dtype(numbers) else None
     return numbers if exact is None else exact
+
+
+def _whole_or_texts(texts: pd.Series, present: pd.Series) -> pd.Series:
+    """Return whole numbers in 64 bits, or the texts that they would be made from."""
+    if not present.str.fullmatch(_WHOLE).all():
+        return texts
+    try:
+        numbers = present.map(int).astype("Int64").reindex(texts.index)
+    except OverflowError:
+        return texts
+    return numbers if numbers.hasnans else numbers.astype("int64")
+
+
+def _changes_in_floats(numbers: Iterable[int]) -> bool:
+    """Tell whether a float64 would round one of these whole numbers."""
+    return any(abs(n) > _EXACT and n != _float(n) for n in numbers)
+
+
+def _float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return np.inf

@@ -289,7 +289,7 @@ class AudioEncoder(BaseEncoder):
             If the network is untrained.
         """
         check_is_fitted(self)
-        if self.pretrained is False:
+        if self._as_fitted().pretrained is False:
             raise ValueError("tag needs trained weights, but pretrained=False.")
         from skmmrec.encoders._panns import audioset_classes
 

@@ -66,6 +66,11 @@ _log = logging.getLogger("skmmrec.encoders")
 # the last and prepares the next. More would only take memory.
 _IN_FLIGHT = 2
 
+# Parameters of how a model is run, not of what it gives: these count at once.
+_OF_RUNNING = frozenset(
+    ("device", "precision", "batch_size", "cache", "compile", "on_error", "verbose")
+)
+
 Finished = tuple[np.ndarray, dict[int, ContentError]]
 """Vectors as they are returned, and the errors of those that are no vectors."""
 Finish = Callable[[np.ndarray], Finished]
@@ -207,6 +212,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
     _largest_batch: ClassVar[int] = 32
     _items_are_paths: ClassVar[bool] = True
     _model: Model | None = field(default=None, init=False)
+    _model_run: Hashable = field(default=None, init=False)
+    _fitted_params: dict[str, Any] | None = field(default=None, init=False)
 
     @abstractmethod
     def _load_model(self, device: Any) -> Model:
@@ -285,9 +292,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             row and, where there is one, the file.
         """
         check_is_fitted(self)
-        items = self._items(X, reset=False)
-        vectors = self._vectors(items, self._loaded_model(), self._finish)
-        return vectors if self.n_components is None else self._reduce(vectors)
+        return self._as_fitted()._transform(X)
 
     def missing_mask(self, X: RawColumn) -> np.ndarray:
         """Tell which rows have no content: None, NaN, NA or a blank string.
@@ -319,6 +324,25 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
     def _n_features_out(self) -> int:
         return self.embedding_dim_
 
+    def _transform(self, X: Any) -> np.ndarray:
+        items = self._items(X, reset=False)
+        vectors = self._vectors(items, self._loaded_model(), self._finish)
+        return vectors if self.n_components is None else self._reduce(vectors)
+
+    def _as_fitted(self) -> Self:
+        """Return the encoder with the parameters of its last `fit`.
+
+        Others that were set since count from the next `fit` on, but for those of how a
+        model is run.
+        """
+        fitted = self._fitted_params or {}
+        if all(getattr(self, name) is value for name, value in fitted.items()):
+            return self
+        self._loaded_model()  # kept here, not in the copy alone
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self), **fitted)
+        return copy
+
     def _fit(self, X: Any) -> np.ndarray | None:
         """Fit, and return the unreduced vectors if they were computed.
 
@@ -331,6 +355,12 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         self._validate_params()
         items = self._items(X, reset=True)
         self._model = None
+        vars(self).pop("whitening_", None)  # of a fit with n_components before
+        self._fitted_params = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in _OF_RUNNING
+        }
         self._prepare_fit()
         model = self._loaded_model()
         self.embedding_dim_ = self.n_components or self._dim(model)
@@ -374,12 +404,20 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         return items
 
     def _loaded_model(self) -> Model:
-        if self._model is None:
-            device = resolve_device(self.device)
-            kind = (str(device), self._weights_type(device), self.compile)
-            key = (type(self), self._model_key(), *kind)
-            self._model = shared_model(key, lambda: self._ready_model(device))
+        run = (self.device, self.precision, self.compile)
+        if self._model is None or self._model_run != run:
+            self._model = self._shared_model()
+            self._model_run = run
         return self._model
+
+    def _shared_model(self) -> Model:
+        """Return the model of the last `fit`, which equal encoders share."""
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self), **(self._fitted_params or {}))
+        device = resolve_device(self.device)
+        kind = (str(device), self._weights_type(device), self.compile)
+        key = (type(self), copy._model_key(), *kind)
+        return shared_model(key, lambda: copy._ready_model(device))
 
     def _ready_model(self, device: torch.device) -> Model:
         """Load the model, and compile it if that is asked for."""

@@ -115,6 +115,12 @@ def find_extents(item: Any, max_duration: float) -> Extents:
         require_whole(declared, last)
     there = [span and span.meet(limit) for span in found]
     extents = Extents(*(span if span and span.length else None for span in there))
+    if not any(extents) and wanted and not spans:
+        raise ContentError(
+            "tells no times of its pictures or sound, as a raw stream does: put it "
+            "into a container, such as by ffmpeg -fflags +genpts -i FILE -c copy "
+            "FILE.mp4"
+        )
     if not any(extents):
         raise ContentError("contains neither pictures nor sound")
     return extents

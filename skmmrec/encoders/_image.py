@@ -255,7 +255,7 @@ class ImageEncoder(BaseEncoder):
         from skmmrec.encoders._open_clip import load_tokenizer
 
         items = _checked_texts(texts)
-        tokenizer = load_tokenizer(self.model)
+        tokenizer = load_tokenizer(self._as_fitted().model)
         tokens = tokenizer(items)
         self._report_unknown(unknown_rows(tokenizer, tokens), len(items))
         return self._loaded_model().encode_text(tokens)

@@ -177,7 +177,8 @@ class MultimodalEncoder(BaseEncoder):
             reader.set_params(prompt=None, prompt_name=prompt_name)
         vectors = np.asarray(reader.fit_transform(as_items(texts, "encode_text")))
         del model
-        return vectors if self.n_components is None else self._reduce(vectors)
+        fitted = self._as_fitted()
+        return vectors if fitted.n_components is None else fitted._reduce(vectors)
 
     def _prepare_fit(self) -> None:
         require_texts(self._name, prompt=self.prompt)

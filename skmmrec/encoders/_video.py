@@ -180,9 +180,12 @@ class VideoEncoder(BaseEncoder):
             If an item cannot be read and ``on_error="raise"``. The message names the
             row and, where there is one, the file.
         """
+        return super().transform(X)
+
+    def _transform(self, X: Any) -> np.ndarray:
         if self.align == "pool":
-            return super().transform(X)
-        sequences = self.transform_windows(X)
+            return super()._transform(X)
+        sequences = self._transform_windows(X)
         shape = (len(sequences), self._n_windows, self._loaded_model().dim)
         out = np.full(shape, self._fill, np.float32)
         for row, sequence in zip(out, sequences, strict=True):
@@ -212,6 +215,9 @@ class VideoEncoder(BaseEncoder):
             row and, where there is one, the file.
         """
         check_is_fitted(self)
+        return self._as_fitted()._transform_windows(X)
+
+    def _transform_windows(self, X: Any) -> list[VideoWindows]:
         items = self._items(X, reset=False)
         model = self._loaded_model()
         none = np.zeros(0)
@@ -251,11 +257,12 @@ class VideoEncoder(BaseEncoder):
             `n_components`, ``videoencoder0``, ...
         """
         check_is_fitted(self)
-        if self.n_components is not None:
+        fitted = self._as_fitted()
+        if fitted.n_components is not None:
             return super().get_feature_names_out()
         prefixes = [""]
-        if self.align == "window":
-            prefixes = [f"window{i}_" for i in range(self._n_windows)]
+        if fitted.align == "window":
+            prefixes = [f"window{i}_" for i in range(fitted._n_windows)]
         names = [
             f"videoencoder_{prefix}{part}{i}"
             for prefix in prefixes
@@ -268,10 +275,11 @@ class VideoEncoder(BaseEncoder):
     def parts_(self) -> dict[str, np.ndarray]:
         """Which output columns are of which part."""
         check_is_fitted(self)
-        if self.n_components is not None:
+        fitted = self._as_fitted()
+        if fitted.n_components is not None:
             return {}
         of_window = np.repeat(list(self._widths), list(self._widths.values()))
-        of_column = np.tile(of_window, self._n_windows)
+        of_column = np.tile(of_window, fitted._n_windows)
         return {part: np.flatnonzero(of_column == part) for part in self._widths}
 
     @property

@@ -51,5 +51,11 @@ def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
     found = groups.reindex(ids)
     if found.isna().any():
         lacking = ids[found.isna()].tolist()[0]
+        if lacking in groups.index:
+            raise ValueError(
+                f"groups has a missing value for {lacking!r} "
+                f"({int(groups.isna().sum())} such values): fill them, such as by a "
+                "group of their own"
+            )
         raise ValueError(f"groups has no group for {lacking!r}: it is {_HOW}")
     return found

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.runtime import as_cache, digest
+from skmmrec.runtime import as_cache, digest, warn_not_kept
 
 _UTF8 = ("utf-8", "surrogatepass")
 Pair: TypeAlias = tuple[str, str]
@@ -131,9 +131,14 @@ class Answers(Generic[Q, A]):
     def _keep(self, batch: Mapping[Q, A]) -> None:
         answers = {self._key(question): answer for question, answer in batch.items()}
         self._memory.update(answers)
-        if self._cache is not None:
-            stored = self._kind.stored
+        if self._cache is None:
+            return
+        stored = self._kind.stored
+        try:
             self._cache.put_bytes({key: stored(a) for key, a in answers.items()})
+        except OSError as error:  # answers cost money: they are given, if not kept
+            warn_not_kept(error)
+            self._cache = None
 
 
 @contextmanager

@@ -10,7 +10,12 @@ import pandas as pd
 
 from skmmrec.interactions import ITEM, USER, check_count, groups_of, take_over
 from skmmrec.metrics._formulas import judge
-from skmmrec.metrics._groups import GroupScores, group_scores, kind_of
+from skmmrec.metrics._groups import (
+    GroupScores,
+    group_scores,
+    kind_of,
+    places_by_group,
+)
 from skmmrec.metrics._hits import Hits, find_hits, ideal_gains
 from skmmrec.metrics._names import parse_metric
 from skmmrec.metrics._relevance import RankedRelevance, ranked_relevance
@@ -139,9 +144,9 @@ class RankingEvaluation:
         relevant = np.unique(self._lists.relevant[1])
         names = groups_of(self._lists.items[relevant], groups)
         tables = {}
-        for name in pd.unique(names.sort_values()):
+        for name, places in places_by_group(names):
             chosen = np.zeros(len(self._lists.items), dtype=bool)
-            chosen[relevant[(names == name).to_numpy()]] = True
+            chosen[relevant[places]] = True
             tables[name] = _judge(self._lists.of_items(chosen), self._metrics)
         return tables
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skmmrec.interactions import (
     ITEM,
@@ -60,6 +61,16 @@ def kind_of(groups: pd.Series) -> str:
     return str(name)
 
 
+def places_by_group(groups: pd.Series) -> Iterator[tuple[Any, NDArray[np.intp]]]:
+    """Yield each group and the places of its members, the groups in their order.
+
+    Names of several types have an order, too: numbers come before texts.
+    """
+    codes, names = pd.factorize(groups, sort=True)
+    for code, name in enumerate(names):
+        yield name, np.flatnonzero(codes == code)
+
+
 def score_by(
     metric: Callable[[pd.DataFrame, Any], Any],
     recommendations: pd.DataFrame,
@@ -82,8 +93,8 @@ def score_by(
     ids = pd.Index(recommendations[kind].unique())
     groups = groups_of(pd.Index(check_ids(other, "items")) if split else ids, by)
     rows = {}
-    for name in pd.unique(groups.sort_values()):
-        members = groups.index[groups == name]
+    for name, places in places_by_group(groups):
+        members = groups.index[places]
         part = recommendations[recommendations[kind].isin(members)]
         value = _mean(metric, part, members if split else other)
         rows[name] = {"n_users": part[USER].nunique(), metric.__name__: value}

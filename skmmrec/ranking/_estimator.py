@@ -459,16 +459,15 @@ class CandidateRanker(OverFirstStage):
         check_is_fitted(self)
         check_count(k)
         self._check_length(k)
-        requests = requests_of(
-            self._read_users(users), context, self._names, self.moment_
-        )
+        now = self._as_now()
+        requests = requests_of(now._read_users(users), context, now._names, now.moment_)
         options = {"items": items, "exclude_seen": exclude_seen}
         parts = [
-            self._ranked(part, k, **options)
-            for part in in_parts(requests, self.n_candidates)
+            now._ranked(part, k, **options)
+            for part in in_parts(requests, now.n_candidates)
         ]
         if not parts:
-            return self._first.recommend([], k=k, **options)
+            return now._first.recommend([], k=k, **options)
         return pd.concat(parts, ignore_index=True).drop(columns=REQUEST)
 
     def rerank(

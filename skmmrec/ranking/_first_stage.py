@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,12 @@ class OverFirstStage(BaseRecommender):
                 "(recommender=False): give lists to rerank"
             )
         return find_recommender(self.recommender_)
+
+    def _as_now(self) -> Self:
+        """Return a copy that answers from now, whatever other threads do meanwhile."""
+        now = copy(self)
+        now.recommender_ = copy(self._first)
+        return now
 
     @property
     def _data(self) -> InteractionData:

@@ -81,7 +81,8 @@ def requests_in(
     table = pd.DataFrame({USER: rows.users})
     if rows.times is not None:
         table[TIME] = rows.times
-    table = pd.concat([table, context], axis=1)
+    if len(context.columns):  # of an empty one, pandas warns
+        table = pd.concat([table, context], axis=1)
     order = np.arange(len(rows))
     if rows.times is not None:
         order = np.argsort(rows.times, kind="stable")

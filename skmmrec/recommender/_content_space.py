@@ -19,6 +19,9 @@ from skmmrec.recommender._principal_axes import (
 from skmmrec.recommender.network import as_float64, place, to_host
 from skmmrec.runtime import progress
 
+# The last component of numbers is their size, which stays beside their direction.
+_LEAST_OF_NUMBERS = 2
+
 
 @dataclass(frozen=True)
 class ContentSpace:
@@ -88,6 +91,17 @@ class ContentSpace:
         """Width of each modality as content brings it, the muted ones too."""
         return self.numbers.raw_widths({n: len(mean) for n, mean in self.means.items()})
 
+    def check_n_components(self, n_components: int | None) -> None:
+        """Refuse a number of components that this space, once fitted, does not have."""
+        for name, axes in self.axes.items():
+            least = _LEAST_OF_NUMBERS if name in self.numbers.centres else 1
+            if n_components is None or len(axes) != max(n_components, least):
+                raise ValueError(
+                    f"n_components={n_components}, but the earlier fit reduced the "
+                    f"modality {name!r} to {len(axes)} components, which this one goes "
+                    "on with: n_components must be the same"
+                )
+
     def transform(self, blocks: Blocks, where: torch.device | None = None) -> Blocks:
         """Bring content into this space; a modality that `blocks` lacks is missing."""
         self._check_widths(blocks)
@@ -154,7 +168,7 @@ def _axes_of_numbers(lifted: NDArray, n_components: int) -> NDArray[np.float32] 
     if not lifted[:, :-1].any():
         return None
     width = lifted.shape[1]
-    axes = np.zeros((max(n_components, 2), width), np.float32)
+    axes = np.zeros((max(n_components, _LEAST_OF_NUMBERS), width), np.float32)
     axes[:-1, :-1] = host_axes(lifted[:, :-1], len(axes) - 1)
     axes[-1, -1] = 1.0
     return axes

@@ -132,7 +132,8 @@ class MultimodalFusionRecommender(VectorRecommender):
         Folder of a recommender saved on another domain, or a fitted one in
         `sklearn.frozen.FrozenEstimator`, whose content space, fusion and towers this
         one starts from, and goes on with at a tenth of the learning rate, so that few
-        interactions do not undo them. The ids are its own.
+        interactions do not undo them: what shapes them must be set as it was there. The
+        ids are its own.
     training : Training or None, default=None
         How networks are trained: epochs, batches, learning rate, negatives and more;
         None: by the defaults of `Training`.

@@ -459,7 +459,10 @@ class FittedModel:
             made = maker.user_tensor(items, held.known, held.users, content, half_life)
             return made if where else made.numpy()
 
-        biases = place(self.item_biases[:, 0], where)
+        # Items that nobody likes are not asked for: they would only take places.
+        unliked = self.data.history.popularity == 0
+        own = np.where(unliked, np.float32(-np.inf), self.item_biases[:, 0])
+        biases = place(own, where)
         chosen = learn_half_life(self.data.history, users_of, items, biases)
         self.half_life = chosen.value
         self.choices.note("half_life", chosen)
@@ -479,7 +482,9 @@ class FittedModel:
         learned = MemoryOfLikes.learn(history, where)
         memory = learned.weighed(counted.power, self.half_life)
         items, biases = self.item_vectors, self.item_biases[:, 0]
-        memory = in_units(memory, known, vectors, items, biases).times(counted.weight)
+        liked = history.popularity > 0
+        memory = in_units(memory, known, vectors, items, biases, liked)
+        memory = memory.times(counted.weight)
         self.memory = memory if memory.weights.any() else None
 
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:

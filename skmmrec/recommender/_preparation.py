@@ -212,6 +212,7 @@ def _share_space(
     """Space of the content, that of `source` if there is one, and content in it."""
     if source is not None:
         check_modalities(source.space, blocks.widths)
+        source.space.check_n_components(plan.regularization.n_components)
         return source.space, source.space.transform(blocks, fit_accelerator(plan))
     settings, where = plan.regularization, fit_accelerator(plan)
     space = ContentSpace.fit(blocks, settings.n_components, where)
@@ -271,6 +272,8 @@ def _user_content(
     space = None if source is None else source.user_space
     if space is None:
         space = ContentSpace.fit(blocks, plan.regularization.n_components, where)
+    else:
+        space.check_n_components(plan.regularization.n_components)
     check_modalities(space, blocks.widths, "user_catalog")
     rows: NDArray = user_catalog.ids.get_indexer(users)
     nobody = Blocks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from copy import copy
 from os import PathLike
 from pathlib import Path
@@ -794,7 +795,13 @@ class VectorRecommender(
         )
 
     def _refuse_content(self, query: Any) -> None:
-        """Refuse a row of a table, whose numbers would be read as ids."""
+        """Refuse a row of a table, whose numbers would be read as ids, and a dict."""
+        if isinstance(query, Mapping):
+            raise TypeError(
+                "query must be ids or a DataFrame of raw content, got "
+                f"{type(query).__name__}: give pd.DataFrame([query]) for one row, or "
+                "pd.DataFrame(query) for columns"
+            )
         if self.catalog is None or not isinstance(query, pd.Series):
             return
         columns = {name for name in self.catalog.columns if isinstance(name, str)}

@@ -14,6 +14,7 @@ from ._cache import (
     CacheInfo as CacheInfo,
     EmbeddingCache as EmbeddingCache,
     as_cache as as_cache,
+    warn_not_kept as warn_not_kept,
 )
 from ._columns import (
     as_items as as_items,

@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
+from skmmrec.interactions import warn_caller
 from skmmrec.runtime._locks import ForkSafeLock
 
 # Version of the tables. Raise it when the schema changes.
@@ -99,6 +100,9 @@ class EmbeddingCache:
     known ``diskcache`` has had no release since 2023 and unpickles what it reads. Each
     entry has a checksum; a damaged entry counts as absent.
 
+    A file or folder that may not be written is read as it is. Encoders and language
+    models that cannot store a result give it all the same, and warn.
+
     Examples
     --------
     >>> import tempfile
@@ -169,7 +173,8 @@ class EmbeddingCache:
                 found[key] = data
             else:
                 damaged.append((key,))
-        self._write_each("DELETE FROM vectors WHERE key = ?", damaged)
+        if not self._is_read_only:
+            self._write_each("DELETE FROM vectors WHERE key = ?", damaged)
         self._count(len(found), len(wanted) - len(found), len(damaged))
         return found
 
@@ -206,7 +211,7 @@ class EmbeddingCache:
 
     def info(self) -> CacheInfo:
         """Return the number of entries, the size, and this process's hits."""
-        with self._connection() as connection:
+        with self._reading() as connection:
             n_vectors, n_bytes = connection.execute("SELECT * FROM size").fetchone()
         path = str(self.path)
         return CacheInfo(path, n_vectors, n_bytes, self.max_bytes, *self._counts)
@@ -225,14 +230,15 @@ class EmbeddingCache:
         now = time.time()
         oldest = now - (self.max_age or np.inf)
         rows = []
-        with self._connection() as connection:
+        with self._reading() as connection:
             for start in range(0, len(keys), _KEYS_PER_QUERY):
                 part = keys[start : start + _KEYS_PER_QUERY]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT * FROM vectors WHERE used >= ? AND key IN ({marks})"
                 rows += connection.execute(query, (oldest, *part)).fetchall()
         stale = [(now, row[0]) for row in rows if row[3] < now - self._resolution]
-        self._write_each("UPDATE vectors SET used = ? WHERE key = ?", stale)
+        if not self._is_read_only:
+            self._write_each("UPDATE vectors SET used = ? WHERE key = ?", stale)
         return [row[:3] for row in rows]
 
     def _write_each(self, statement: str, rows: list[tuple]) -> None:
@@ -277,16 +283,50 @@ class EmbeddingCache:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
 
+    @property
+    def _is_read_only(self) -> bool:
+        """Whether there is a file, and it or its folder may not be written."""
+        file = self._file
+        places = (file, file.parent)
+        return file.exists() and not all(os.access(path, os.W_OK) for path in places)
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection for this call only: threads and forks cannot share one."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with self._named_errors():
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._file, timeout=_BUSY_SECONDS)) as opened:
                 opened.isolation_level = None
                 opened.execute("PRAGMA synchronous = NORMAL")
                 _make_tables(opened, self._file)
                 yield opened
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection to read by, also from where nothing may be written."""
+        if not self._is_read_only:
+            with self._connection() as opened:
+                yield opened
+            return
+        # A writer's log tells that the file may change. Without one, SQLite must be
+        # told that it does not, as it would make a log.
+        is_written = Path(f"{self._file}-wal").exists()
+        options = "mode=ro" if is_written else "mode=ro&immutable=1"
+        address = f"{self._file.absolute().as_uri()}?{options}"
+        with (
+            self._named_errors(),
+            closing(
+                sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
+            ) as opened,
+        ):
+            _require_format(opened, self._file)
+            yield opened
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Name the file in what SQLite raises."""
+        try:
+            yield
         except sqlite3.OperationalError as error:
             raise OSError(f"EmbeddingCache at {self._file}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -320,22 +360,36 @@ def _make_tables(connection: sqlite3.Connection, file: Path) -> None:
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            [found] = connection.execute("PRAGMA user_version").fetchone()
-            if found == _FORMAT:
-                return
-            if found != 0:  # that of a new file
-                raise OSError(
-                    f"EmbeddingCache at {file} is of format {found}, and this version "
-                    f"of skmmrec reads format {_FORMAT}: give another path, or delete "
-                    "the file"
-                )
-            connection.executescript(_SCHEMA)
+            if _format_of(connection) == 0:  # that of a new file
+                connection.executescript(_SCHEMA)
+            _require_format(connection, file)
+            return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             time.sleep(0.05)
+
+
+def _format_of(connection: sqlite3.Connection) -> int:
+    [found] = connection.execute("PRAGMA user_version").fetchone()
+    return found
+
+
+def _require_format(connection: sqlite3.Connection, file: Path) -> None:
+    found = _format_of(connection)
+    if found != _FORMAT:
+        raise OSError(
+            f"EmbeddingCache at {file} is of format {found}, and this version "
+            f"of skmmrec reads format {_FORMAT}: give another path, or delete "
+            "the file"
+        )
+
+
+def warn_not_kept(error: OSError) -> None:
+    """Warn that what was computed could not be stored, which loses no result."""
+    warn_caller(f"{error}. What was computed is not kept for the next time.")
 
 
 def as_cache(cache: EmbeddingCache | str | os.PathLike | None) -> EmbeddingCache | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from skmmrec.runtime._cache import EmbeddingCache
+from skmmrec.runtime._cache import EmbeddingCache, warn_not_kept
 from skmmrec.runtime._errors import (
     ContentError,
     content_error,
@@ -96,16 +96,32 @@ class CacheAccess:
         A hash of everything but the content that a vector depends on.
     content_hash : callable
         Maps an item to the hash of its content.
+    fault : OSError or None
+        Why vectors are no longer stored.
     """
 
     cache: EmbeddingCache
     identity: bytes
     content_hash: Callable[[Any], bytes]
+    fault: OSError | None = None
 
     def key(self, item: Any) -> bytes:
         """Return the key of an item's vector."""
         content = self.content_hash(item)
         return blake2b(self.identity + content, digest_size=32).digest()
+
+    def keep(self, vectors: Mapping[bytes, np.ndarray]) -> None:
+        """Store vectors, until that fails once."""
+        if self.fault is None:
+            try:
+                self.cache.put(vectors)
+            except OSError as error:
+                self.fault = error
+
+    def warn_of_fault(self) -> None:
+        """Warn if vectors were not stored."""
+        if self.fault is not None:
+            warn_not_kept(self.fault)
 
 
 @dataclass
@@ -164,6 +180,7 @@ class Engine:
         else:
             for part in batches(groups, _LOOKUP):
                 yield from self._look_up(part, self.access)
+            self.access.warn_of_fault()
 
     def _look_up(
         self, groups: list[Distinct], access: CacheAccess
@@ -259,7 +276,7 @@ class Engine:
         groups = [group for group, _, _ in batch]
         if self.access is not None:
             keys = (group.key for group in groups)
-            self.access.cache.put(dict(zip(keys, vectors, strict=True)))
+            self.access.keep(dict(zip(keys, vectors, strict=True)))
         is_doubtful = getattr(self.model, "doubt", None)
         if self.doubt is not None and is_doubtful is not None:
             for group, content, _ in batch:

@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -235,3 +237,30 @@ def test_numbers_come_back_to_the_bit(numbers):
         path.write_text("n\n" + "".join(f"{number!r}\n" for number in numbers))
         read = read_table(TableFiles(path), {"n": "number"})["n"]
     assert read.tolist() == numbers
+
+
+_BIG = 2**53 + 1
+
+
+@pytest.mark.parametrize("other", ["", "1", "-9223372036854775808"])
+def test_whole_numbers_beside_gaps_are_not_rounded(write, other):
+    source = write(f"item_id,n\na,{_BIG}\nb,{_BIG - 1}\nc,\nd,{other}\n")
+    found = read_features(source, "item_id", ["n"])["n"]
+    expected = [_BIG, _BIG - 1, None, int(other) if other else None]
+    assert [None if pd.isna(n) else n for n in found.tolist()] == expected
+
+
+@pytest.mark.parametrize("other", ["", "2.5", "1e3", str(2**64 + 1), "9" * 400])
+def test_numbers_with_more_digits_than_a_number_keeps_are_texts(write, other):
+    source = write(f"item_id,n\na,{2**64 + 1}\nb,{2**64 + 2}\nc,{other}\n")
+    found = read_features(source, "item_id", ["n"])["n"]
+    assert found.tolist()[:2] == [str(2**64 + 1), str(2**64 + 2)]
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64"])
+def test_whole_numbers_of_parquet_beside_gaps_are_not_rounded(tmp_path, kind):
+    path = tmp_path / "items.parquet"
+    values = pa.array([_BIG, None, _BIG - 1], kind)
+    pq.write_table(pa.table({"item_id": ["a", "b", "c"], "n": values}), path)
+    found = read_features(TableFiles(path), "item_id", ["n"])["n"]
+    assert found.tolist() == [_BIG, pd.NA, _BIG - 1]

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 
 import joblib
 import numpy as np
@@ -527,3 +528,52 @@ def test_parameters_inside_of_what_has_none_are_named():
     assert video.get_params()["image_encoder__batch_size"] == 3
     with pytest.raises(ValueError, match="Invalid parameter 'nothing'"):
         video.set_params(nothing__batch_size=3)
+
+
+@pytest.mark.parametrize("fitted", [{}, {"n_components": 2}])
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"n_components": 3},
+        {"n_components": None},
+        {"model": "/no/such/folder"},
+        {"truncate_dim": 4},
+        {"prompt": "query: "},
+        {"template": "{text}!"},
+        {"normalize": False},
+        {"missing": "nan"},
+    ],
+)
+def test_parameters_set_after_a_fit_count_from_the_next_fit_on(
+    text_model, fitted, later
+):
+    table = pd.DataFrame({"text": [*TEXTS, "one more", "another", None]})
+    encoder = TextEncoder(text_model, **fitted).fit(table)
+    before, names = encoder.transform(table), list(encoder.get_feature_names_out())
+    encoder.set_params(**later)
+    for known in (encoder, pickle.loads(pickle.dumps(encoder)), deepcopy(encoder)):
+        found = known.transform(table)
+        np.testing.assert_allclose(found, before, rtol=1e-6, atol=1e-6)
+        assert list(known.get_feature_names_out()) == names
+    if later != {"model": "/no/such/folder"}:
+        fresh = clone(encoder).fit_transform(table)
+        found = encoder.fit(table).transform(table)
+        np.testing.assert_allclose(found, fresh, rtol=1e-6, atol=1e-6)
+
+
+def test_a_fit_without_a_reduction_forgets_the_last_one(text_model):
+    encoder = TextEncoder(text_model, n_components=2).fit(TEXTS)
+    encoder.set_params(n_components=None).fit(TEXTS)
+    assert not hasattr(encoder, "whitening_")
+
+
+def test_how_a_model_runs_counts_at_once(text_model):
+    encoder = TextEncoder(text_model).fit(TEXTS)
+    first = encoder._loaded_model()
+    assert encoder.set_params(batch_size=1)._loaded_model() is first
+    other = encoder.set_params(precision="bf16")._loaded_model()
+    assert other is not first
+    again = clone(encoder).fit(TEXTS)
+    assert again._loaded_model() is other
+    vectors = encoder.transform(TEXTS)
+    np.testing.assert_allclose(vectors, again.transform(TEXTS), atol=1e-6)

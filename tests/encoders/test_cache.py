@@ -168,3 +168,18 @@ def test_two_processes_on_one_cache_get_the_same_vectors(cache, text_model, tmp_
     expected = TextEncoder(text_model).fit_transform(texts)
     np.testing.assert_allclose(np.vstack([first, second[30:]]), expected, atol=1e-6)
     assert cache.info().n_vectors == 90
+
+
+def test_vectors_that_cannot_be_kept_are_given_and_told_once(cached, monkeypatch):
+    texts = [f"text {i}" for i in range(5)]
+    expected = clone(cached).set_params(cache=None).fit_transform(texts)
+
+    def refuse(self, vectors):
+        raise OSError("EmbeddingCache at x: attempt to write a readonly database")
+
+    monkeypatch.setattr(EmbeddingCache, "put", refuse)
+    cached.set_params(batch_size=1)
+    with pytest.warns(UserWarning, match="readonly database") as caught:
+        found = cached.transform(texts)
+    assert [entry.filename for entry in caught] == [__file__]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)

@@ -15,7 +15,7 @@ from skmmrec.encoders import (
     _containers,
     read_picture,
 )
-from skmmrec.encoders._clips import Span
+from skmmrec.encoders._clips import Span, find_extents
 
 from .test_video import RATE, av, late_tone, make_video, solid, two_colors
 
@@ -184,3 +184,17 @@ def test_streams_that_lie_one_after_the_other_are_both_found(first):
     assert np.flatnonzero(np.abs(waveform) > 0.1)[0] / rate == pytest.approx(
         1, abs=0.02
     )
+
+
+def test_a_stream_without_times_is_told_what_it_lacks(tmp_path):
+    path = tmp_path / "raw.h264"
+    with av.open(path, "w", format="h264") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for value in range(0, 200, 20):
+            pixels = np.full((64, 64, 3), value, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())
+    with pytest.raises(ContentError, match="tells no times of its pictures"):
+        find_extents(str(path), 10)

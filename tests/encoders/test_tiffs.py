@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skmmrec.encoders import read_picture
+from skmmrec.encoders import ContentError, read_picture
 
 from .conftest import noise_picture
 
@@ -79,3 +79,11 @@ def test_a_palette_of_8_or_16_bits(scale):
     expected = np.dstack([red[GREY], green[GREY], blue[GREY]])
     for item in (data, Image.open(io.BytesIO(data))):
         np.testing.assert_array_equal(np.asarray(read_picture(item)), expected)
+
+
+def test_signed_numbers_of_8_bits_are_refused(tmp_path):
+    """Pillow takes -1 for 255."""
+    path = tmp_path / "signed.tif"
+    Image.fromarray(GREY.astype(np.uint8)).save(path, tiffinfo={339: 2})
+    with pytest.raises(ContentError, match="signed numbers of 8 bits"):
+        read_picture(path)

@@ -232,3 +232,15 @@ def test_prompts_without_an_answer_are_asked_again():
 def test_what_is_no_model_is_named():
     with pytest.raises(TypeError, match=r"llm must be None, the name .* got int"):
         as_writer(3)
+
+
+def test_answers_that_cannot_be_kept_are_given_and_told_once(tmp_path, monkeypatch):
+    def refuse(self, entries):
+        raise OSError("EmbeddingCache at x: database or disk is full")
+
+    monkeypatch.setattr(EmbeddingCache, "put_bytes", refuse)
+    model, answers = CalledModel(Model(), tmp_path), {}
+    with pytest.warns(UserWarning, match="disk is full") as caught:
+        model.collect(["a", "b"], answers)
+    assert len(caught) == 1
+    assert answers == {"a": "a!", "b": "b!"}

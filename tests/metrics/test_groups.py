@@ -115,3 +115,31 @@ def test_bad_groups_are_named(shown):
         catalog_coverage(shown, range(12), by=groups("item_id", 3))
     with pytest.raises(ValueError, match="recommendations has no column 'user_id'"):
         gini_exposure(shown[["item_id"]], range(12), by=groups("item_id", 12))
+
+
+def test_a_missing_group_is_told_from_none(shown):
+    by = groups("item_id", 12).replace({"few": None})
+    with pytest.raises(ValueError, match=r"missing value for 0 \(4 such values\)"):
+        catalog_coverage(shown, range(12), by=by)
+
+
+@pytest.mark.parametrize("kind", ["user_id", "item_id"])
+@pytest.mark.parametrize("names", [(7, "seven"), ("a", 2.5), ((1, 2), (1, 3))])
+def test_groups_may_have_names_of_several_types(shown, kind, names):
+    """They have the scores of groups that are called otherwise."""
+    plain = groups(kind, 12)
+    by = pd.Series([names[name == "many"] for name in plain], plain.index)
+    relevant = shown.sample(25, random_state=0)
+    found = (
+        catalog_coverage(shown, range(12), by=by),
+        evaluate_ranking(shown, relevant).by(by),
+    )
+    expected = (
+        catalog_coverage(shown, range(12), by=plain),
+        evaluate_ranking(shown, relevant).by(plain),
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert set(one.scores.index) == set(names)
+        np.testing.assert_allclose(
+            one.scores.loc[list(names)], other.scores.loc[["few", "many"]], atol=1e-9
+        )

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import warnings
 import zipfile
 from pathlib import Path
 from typing import ClassVar
@@ -23,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.model_selection import LeaveLastOut, TimeSplit, recommend
-from skmmrec.ranking import CandidateRanker, _persistence, count_before
+from skmmrec.ranking import CandidateRanker, _estimator, _persistence, count_before
 from skmmrec.ranking._candidates import RANK, REQUEST
 from skmmrec.ranking._columns import ColumnNumbers
 from skmmrec.ranking._feature_tables import read_features
@@ -996,3 +997,35 @@ def test_repeated_likes_count_as_weights_do(shop):
 def test_folds_that_are_none_are_named(shop, cv, message):
     with pytest.raises(ValueError, match=message):
         make(cv=cv).fit(shop[0])
+
+
+@pytest.mark.parametrize("context", [None, {"is_late": 1}])
+def test_a_first_stage_that_changes_meanwhile_is_asked_as_it_was(
+    shop, context, monkeypatch
+):
+    train, _, _ = shop
+    names = [] if context is None else ["is_late"]
+    ranker = make(context=names).fit(train[[*IDS, "timestamp", *names]])
+    users = train.user_id.unique()[:9]
+    expected = ranker.recommend(users, k=5, context=context)
+    ask = _estimator.candidates_of
+
+    def change_then_ask(first, requests, n, **options):
+        few = train[(train.item_id < 20) & (train.user_id < 99)]
+        ranker.recommender_.fit(few[IDS])
+        return ask(first, requests, n, **options)
+
+    monkeypatch.setattr(_estimator, "candidates_of", change_then_ask)
+    found = ranker.recommend(users, k=5, context=context)
+    pd.testing.assert_frame_equal(found, expected)
+    assert len(ranker.recommender_.item_index_) == 20
+
+
+def test_rows_without_context_are_grouped_without_a_warning(shop):
+    """With `future.infer_string`, pandas warns of tables without columns."""
+    train, _, _ = shop
+    X = train[[*IDS, "timestamp"]].astype({"user_id": str, "item_id": str})
+    with pd.option_context("future.infer_string", True), warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        fitted = make().fit(X)
+    assert fitted.recommend(X.user_id[:1], k=1).shape == (1, 4)

@@ -185,6 +185,15 @@ def test_what_was_seen_is_left_out_or_not(pairs):
 # -- similar items among some --
 
 
+@pytest.mark.parametrize("content", [{"size__0": 2}, {"size__0": [2, 3]}])
+def test_a_dict_of_content_is_sent_to_a_table(content):
+    items = pd.DataFrame({"item_id": [1, 2, 3], "size__0": [1, 2, 3]})
+    X = pd.DataFrame({"user_id": [1, 2], "item_id": [1, 3]})
+    rec = ContentRecommender(ItemCatalog(items)).fit(X)
+    with pytest.raises(TypeError, match=r"got dict: give pd\.DataFrame\(\[query\]\)"):
+        rec.similar_items(content)
+
+
 def test_a_row_of_content_is_no_list_of_ids():
     """Its numbers may be ids, too."""
     items = pd.DataFrame({"item_id": [1, 2, 3], "size__0": [1, 2, 3], "age__0": 3})

@@ -167,3 +167,36 @@ for i in range(10**6):
     assert len(found) == 10 * len(done)
     assert cache.info().n_vectors % 10 == 0  # a batch is stored whole or not at all
     cache.put(vectors(1))
+
+
+@pytest.fixture
+def locked(cache, monkeypatch):
+    """A cache with entries, in a folder that may not be written, even by root."""
+    cache.put(vectors(3))
+    folder = cache._file.parent
+    cache._file.chmod(0o444)
+    folder.chmod(0o555)
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda p, m: m != os.W_OK and allowed(p, m))
+    yield cache
+    folder.chmod(0o755)
+    cache._file.chmod(0o644)
+
+
+def test_a_folder_that_may_not_be_written_is_read(locked, monkeypatch):
+    found = locked.get([*vectors(3), b"absent"])
+    assert found.keys() == vectors(3).keys()
+    assert locked.info().n_vectors == 3
+    assert [file.name for file in locked._file.parent.iterdir()] == [locked._file.name]
+    late = time.time() + 10 * 3600  # when times of use would be written
+    monkeypatch.setattr(time, "time", lambda: late)
+    assert locked.get(vectors(3)).keys() == vectors(3).keys()
+
+
+def test_a_damaged_entry_that_may_not_be_deleted_is_absent(cache, request):
+    cache.put(vectors(3))
+    with closing(sqlite3.connect(cache._file)) as connection, connection:
+        connection.execute("UPDATE vectors SET checksum = 0 WHERE key = ?", [b"key 1"])
+    locked = request.getfixturevalue("locked")
+    assert locked.get(vectors(3)).keys() == {b"key 0", b"key 2"}
+    assert locked.info().damaged == 1

@@ -124,13 +124,27 @@ class ImplicitALSRecommender(HistoryRecommender):
             met.data[:] = self.history_.values
         rng = check_random_state(self.random_state)
         items = rng.normal(0, self.n_factors**-0.5, (met.shape[1], self.n_factors))
+        try:
+            users, items = self._alternate(met, items)
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"the equations of l2={self.l2:g} and alpha={self.alpha:g}, with "
+                f"sample_weight of up to {met.data.max():g}, cannot be told from "
+                "singular ones: bring the weights closer together, such as by "
+                "np.log1p, or raise l2"
+            ) from error
+        self.user_factors_ = users.astype(np.float32)
+        self.item_factors_ = items.astype(np.float32)
+
+    def _alternate(
+        self, met: csr_array, items: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Solve for users and items by turns, the users last."""
         of_items = csr_array(met.T)
         for _ in progress(range(self.n_iterations), "fit", unit="iteration"):
             users = solve_rows(met, items, self.l2, self.alpha)
             items = solve_rows(of_items, users, self.l2, self.alpha)
-        users = solve_rows(met, items, self.l2, self.alpha)
-        self.user_factors_ = users.astype(np.float32)
-        self.item_factors_ = items.astype(np.float32)
+        return solve_rows(met, items, self.l2, self.alpha), items
 
     def _score_histories(self, users: NDArray, met: csr_array) -> NDArray[np.float32]:
         return inner_products(self.user_factors_[users], self.item_factors_)

@@ -77,6 +77,7 @@ def in_units(
     users: NDArray[np.float32],
     items: NDArray[np.float32],
     biases: NDArray[np.float32],
+    liked: NDArray[np.bool_],
 ) -> ItemMemory:
     """Scale a memory so that what it adds has the spread of the scores by vectors.
 
@@ -90,14 +91,16 @@ def in_units(
         Vectors.
     biases : ndarray of shape (n_items,)
         Of the items.
+    liked : ndarray of shape (n_items,), bool
+        The items that count: what new ones are credited with is no spread of tastes.
 
     Returns
     -------
     ItemMemory
         Without any weight where there is no spread.
     """
-    unit = _typical_spread(memory.scores(history).toarray())
-    spread = _typical_spread(users @ items.T + biases)
+    unit = _typical_spread(memory.scores(history).toarray()[:, liked])
+    spread = _typical_spread(users @ items[liked].T + biases[liked])
     return memory.times(spread / unit if unit else 0.0)
 
 

@@ -216,7 +216,8 @@ class Trainer:
         if not math.isfinite(mean):
             raise ValueError(
                 f"the loss of epoch {len(self.history) + 1} is {mean}: learning_rate "
-                "may be too large, or a fusion of your own gives what is not finite"
+                "may be too large, values of y or sample_weight may lie too far apart, "
+                "or a fusion of your own gives what is not finite"
             )
         return Epoch(mean, self._judge())
 

@@ -232,8 +232,11 @@ class LikesJudge:
         """Scale a memory so that what it adds has the spread of the scores."""
         some = np.arange(min(len(self.users), spread_users(len(self.items))))
         known = self.held.known.take(some)
-        vectors = self.users[: len(some)], self.items, self.biases
-        return in_units(memory, known, *map(to_host, vectors))
+        users, items = to_host(self.users[: len(some)]), to_host(self.items)
+        liked = np.ones(len(self.items), bool)
+        if self.unliked is not None:
+            liked[self.unliked] = False
+        return in_units(memory, known, users, items, to_host(self.biases), liked)
 
     def said(self, memory: ItemMemory) -> list[csr_array]:
         """Compute what a memory says of the items to each part of the users."""

@@ -13,19 +13,27 @@ from skmmrec.recommender.network import BY_USER, FusionNetwork, is_by_id
 def adopt(network: FusionNetwork, source: FusionNetwork) -> None:
     """Copy all parameters but those of single items or users.
 
-    Raises ValueError if a part has another shape.
+    Raises ValueError if a part has another shape, or only one of both has it.
     """
-    theirs = dict(source.named_parameters())
-    for name, parameter in network.named_parameters():
-        if is_by_id(name):
-            continue
-        if name not in theirs or theirs[name].shape != parameter.shape:
+    ours, theirs = _shared(network), _shared(source)
+    for name in [*ours, *theirs]:
+        own, other = ours.get(name), theirs.get(name)
+        if own is None or other is None or own.shape != other.shape:
             raise ValueError(
-                f"the earlier fit has no {name!r} of shape {tuple(parameter.shape)}: "
-                "fusion, n_factors, user_tower, user_catalog and the tasks must be the "
-                "same"
+                f"{name!r} is {_described(own)} now, and was {_described(other)} in "
+                "the earlier fit: fusion, n_factors, user_tower, user_catalog and the "
+                "tasks must be the same"
             )
-        parameter.copy_(theirs[name])
+        own.copy_(other)
+
+
+def _shared(network: FusionNetwork) -> dict[str, Tensor]:
+    """Return the parameters that are of no single item or user."""
+    return {n: p for n, p in network.named_parameters() if not is_by_id(n)}
+
+
+def _described(parameter: Tensor | None) -> str:
+    return "nothing" if parameter is None else f"of shape {tuple(parameter.shape)}"
 
 
 @torch.no_grad()

@@ -102,3 +102,10 @@ def test_a_seed_settles_the_vectors(X, y):
 
     np.testing.assert_array_equal(fit(3), fit(3))
     assert np.abs(fit(3) - fit(4)).max() > 1e-6
+
+
+def test_weights_that_drown_the_rest_are_named(X):
+    weights = np.ones(len(X))
+    weights[3] = 1e29
+    with pytest.raises(ValueError, match=r"sample_weight of up to 1e\+29"):
+        ImplicitALSRecommender(4, random_state=0).fit(X, None, weights)

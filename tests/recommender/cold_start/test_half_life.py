@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from skmmrec import MultimodalFusionRecommender
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.interactions import History
 from skmmrec.recommender import (
     ContentRecommender,
@@ -294,3 +294,24 @@ def test_the_longest_of_equals_is_chosen():
         np.zeros(12),
     )
     assert chosen.value is None
+
+
+def test_what_new_items_are_credited_with_says_nothing_about_time_or_memory(make):
+    """They would fill the lists that are judged, and widen the scores."""
+    rng = np.random.default_rng(0)
+    content = rng.normal(size=(140, 6))
+    items = pd.DataFrame(content).add_prefix("text__").rename_axis("item_id")
+    scores = rng.normal(size=(60, 6)) @ content[:80].T
+    liked = (-2 * scores - rng.gumbel(size=scores.shape)).argsort(axis=1)[:, :15]
+    users, catalog = np.repeat(np.arange(60), 15), ItemCatalog(items.reset_index())
+    X = pd.DataFrame({"user_id": users, "item_id": liked.ravel()})
+    X["timestamp"] = np.arange(len(X))
+    small, large = (
+        make(catalog, cold_popularity=credit, memory=0.3).fit(X)
+        for credit in (0.5, 1e5)
+    )
+    figures = [rec.choices_["half_life"].figures for rec in (small, large)]
+    assert figures[0]["latest"] > 0
+    assert figures[1] == pytest.approx(figures[0], rel=1e-5, abs=1e-7)
+    weights = [rec.model_.memory.weights for rec in (small, large)]
+    np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-6)

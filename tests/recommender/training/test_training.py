@@ -1,6 +1,7 @@
 """How a fit is watched, stopped, resumed and continued."""
 
 import time
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from skmmrec import MultimodalFusionRecommender
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.catalog import Blocks
 from skmmrec.recommender import EarlyStopping
 from skmmrec.recommender.training import _loop, _training
@@ -278,8 +279,6 @@ def test_a_warm_start_goes_on(make, catalog, X):
 
 def test_a_warm_start_without_training_keeps_what_was_learned(make, items, X):
     """By id: the catalogue may have grown, and users may have come."""
-    from skmmrec import ItemCatalog
-
     few = items.iloc[2:]
     known = X[X.item_id.isin(few.item_id)]
     rec = make(ItemCatalog(few), warm_start=True).fit(known)
@@ -297,8 +296,6 @@ def test_a_warm_start_without_training_keeps_what_was_learned(make, items, X):
 @pytest.mark.parametrize("n_components", [3, 10])
 def test_a_warm_start_keeps_the_space_of_users(make, catalog, X, n_components):
     """Users who are added would turn its axes, or change their number."""
-    from skmmrec import ItemCatalog
-
     rng = np.random.default_rng(0)
     ids = np.arange(100, 120)
     users = pd.DataFrame(rng.normal(size=(len(ids), 12)), ids)
@@ -360,8 +357,6 @@ def test_pretrained_brings_fusion_and_no_ids(make, catalog, X, tmp_path):
 
 
 def test_pretrained_must_be_fitted_and_alike(make, catalog, items, X):
-    from skmmrec import ItemCatalog
-
     source = make(catalog).fit(X)
     with pytest.raises(ValueError, match="FrozenEstimator"):
         make(catalog, pretrained=clone(source)).fit(X)
@@ -422,3 +417,39 @@ def test_load_needs_no_source(make, catalog, X, tmp_path):
     loaded = MultimodalFusionRecommender.load(tmp_path / "model", catalog)
     assert loaded.pretrained is None
     pd.testing.assert_frame_equal(loaded.recommend(), rec.recommend())
+
+
+@pytest.mark.parametrize("other", [2, 4, 12, None])
+def test_a_later_fit_refuses_another_number_of_components(make, catalog, X, other):
+    content = np.random.default_rng(0).normal(size=(len(catalog), 12))
+    items = pd.DataFrame(content, catalog.ids).add_prefix("text__")
+    catalog = ItemCatalog(items.rename_axis("item_id").reset_index())
+    rec = make(catalog, regularization__n_components=3, warm_start=True).fit(X)
+    known = FrozenEstimator(deepcopy(rec))
+    rec.fit(X)  # the same
+    rec.set_params(regularization__n_components=other)
+    new = make(catalog, regularization__n_components=other, pretrained=known)
+    for later in (rec, new):
+        with pytest.raises(ValueError, match=f"n_components={other}, but the earlier"):
+            later.fit(X)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"fusion": "gated"}, {"fusion": "concat"}),
+        ({"fusion": "attention"}, {"fusion": "concat"}),
+        ({"user_tower": "attention"}, {"user_tower": "mean"}),
+        ({"user_tower": "sequence"}, {"user_tower": "mean"}),
+    ],
+)
+def test_a_later_fit_refuses_other_parts_either_way(make, catalog, X, one, other):
+    for before, after in ((one, other), (other, one)):
+        rec = make(catalog, warm_start=True, **before).fit(X)
+        known = FrozenEstimator(deepcopy(rec))
+        for later in (
+            rec.set_params(**after),
+            make(catalog, pretrained=known, **after),
+        ):
+            with pytest.raises(ValueError, match="in the earlier fit: fusion"):
+                later.fit(X)
