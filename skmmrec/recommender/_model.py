@@ -459,10 +459,7 @@ class FittedModel:
             made = maker.user_tensor(items, held.known, held.users, content, half_life)
             return made if where else made.numpy()
 
-        # Items that nobody likes are not asked for: they would only take places.
-        unliked = self.data.history.popularity == 0
-        own = np.where(unliked, np.float32(-np.inf), self.item_biases[:, 0])
-        biases = place(own, where)
+        biases = place(self._biases_of_liked, where)
         chosen = learn_half_life(self.data.history, users_of, items, biases)
         self.half_life = chosen.value
         self.choices.note("half_life", chosen)
@@ -481,11 +478,15 @@ class FittedModel:
         known, vectors = history.take(users), self.user_vectors[users]
         learned = MemoryOfLikes.learn(history, where)
         memory = learned.weighed(counted.power, self.half_life)
-        items, biases = self.item_vectors, self.item_biases[:, 0]
-        liked = history.popularity > 0
-        memory = in_units(memory, known, vectors, items, biases, liked)
-        memory = memory.times(counted.weight)
+        items, biases = self.item_vectors, self._biases_of_liked
+        memory = in_units(memory, known, vectors, items, biases).times(counted.weight)
         self.memory = memory if memory.weights.any() else None
+
+    @property
+    def _biases_of_liked(self) -> NDArray[np.float32]:
+        """Biases of the items; -inf for those that nobody likes."""
+        liked = self.data.history.popularity > 0
+        return np.where(liked, self.item_biases[:, 0], np.float32(-np.inf))
 
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""

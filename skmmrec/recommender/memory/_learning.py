@@ -77,7 +77,6 @@ def in_units(
     users: NDArray[np.float32],
     items: NDArray[np.float32],
     biases: NDArray[np.float32],
-    liked: NDArray[np.bool_],
 ) -> ItemMemory:
     """Scale a memory so that what it adds has the spread of the scores by vectors.
 
@@ -90,17 +89,17 @@ def in_units(
     users, items : ndarray of shape (n, dim) and (n_items, dim)
         Vectors.
     biases : ndarray of shape (n_items,)
-        Of the items.
-    liked : ndarray of shape (n_items,), bool
-        The items that count: what new ones are credited with is no spread of tastes.
+        Of the items. Those of minus infinity do not count: what new items are credited
+        with is no spread of tastes.
 
     Returns
     -------
     ItemMemory
         Without any weight where there is no spread.
     """
-    unit = _typical_spread(memory.scores(history).toarray()[:, liked])
-    spread = _typical_spread(users @ items[liked].T + biases[liked])
+    some = np.isfinite(biases)
+    unit = _typical_spread(memory.scores(history).toarray()[:, some])
+    spread = _typical_spread(users @ items[some].T + biases[some])
     return memory.times(spread / unit if unit else 0.0)
 
 

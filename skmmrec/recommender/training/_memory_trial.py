@@ -199,29 +199,27 @@ def _judged(
 class LikesJudge:
     """Ranks held-out likes by vectors, and by a memory beside them.
 
-    The vectors are arrays, or tensors on an accelerator, which then ranks. Items that
-    nobody likes are in no list: none of them is held out, and with a large
-    `cold_popularity` they would take the places of those that are.
+    The vectors are arrays, or tensors on an accelerator, which then ranks. An item
+    whose bias is minus infinity is in no list.
     """
 
     users: Array
     items: Array
     biases: Array
     held: HeldOut
-    unliked: NDArray[np.intp] | None = None
 
     @classmethod
     def of(cls, network: FusionNetwork, problem: Problem, held: HeldOut) -> Self:
         """Take the vectors of a network."""
         content = problem.content, problem.graph, problem.propagation
-        monitor = LikesMonitor("ndcg", held, *content, problem.user_content)
+        unliked = np.flatnonzero(problem.history.popularity == 0)
+        monitor = LikesMonitor("ndcg", held, *content, problem.user_content, unliked)
         where = accelerator(network.item_bias.device)
         vectors = monitor.vectors(network)
         users, items, biases = (
             place(to_host(each) if where is None else each, where) for each in vectors
         )
-        unliked = np.flatnonzero(problem.history.popularity == 0)
-        return cls(users, items, biases, held, unliked)
+        return cls(users, items, biases, held)
 
     @property
     def parts(self) -> list[slice]:
@@ -232,11 +230,8 @@ class LikesJudge:
         """Scale a memory so that what it adds has the spread of the scores."""
         some = np.arange(min(len(self.users), spread_users(len(self.items))))
         known = self.held.known.take(some)
-        users, items = to_host(self.users[: len(some)]), to_host(self.items)
-        liked = np.ones(len(self.items), bool)
-        if self.unliked is not None:
-            liked[self.unliked] = False
-        return in_units(memory, known, users, items, to_host(self.biases), liked)
+        vectors = self.users[: len(some)], self.items, self.biases
+        return in_units(memory, known, *map(to_host, vectors))
 
     def said(self, memory: ItemMemory) -> list[csr_array]:
         """Compute what a memory says of the items to each part of the users."""
@@ -265,8 +260,6 @@ class LikesJudge:
             more = np.float32(weight) * said.data
             scores[_at(scores, entry_rows(said), said.indices)] += _beside(scores, more)
         scores[_at(scores, known.users, known.items)] = -np.inf
-        if self.unliked is not None:
-            scores[:, _beside(scores, self.unliked)] = -np.inf
         best = top_k(scores, LENGTH)
         places = chosen[:, None] - rows.start
         wanted = hidden.users * hidden.n_items + hidden.items

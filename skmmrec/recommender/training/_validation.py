@@ -184,7 +184,8 @@ class LikesMonitor:
     user_content : Blocks or None
         Of all users.
     unliked : ndarray or None
-        Positions of items that nobody likes, which `score` leaves out of the lists.
+        Positions of items that nobody likes, which are in no list: none of them is held
+        out, and with a large `cold_popularity` they would take the places of others.
     """
 
     metric: str
@@ -200,15 +201,14 @@ class LikesMonitor:
         """Mean of the metric over the held-out users."""
         name, k = parse_metric(self.metric)
         users, items, biases = self.vectors(network)
-        if self.unliked is not None:
-            where = biases.device if isinstance(biases, torch.Tensor) else None
-            biases = biases + 0  # the network's own stay
-            biases[place(self.unliked, where)] = -np.inf
         held = self.held_out
         return float(judge_held_out(name, k, users, items, biases, held).mean())
 
     def vectors(self, network: FusionNetwork) -> Sequence[Array]:
-        """Vectors of the held-out users and of all items, and the items' biases."""
+        """Vectors of the held-out users and of all items, and the items' biases.
+
+        The bias of an item that is in no list is minus infinity.
+        """
         maker = VectorMaker([network], accelerator(network.item_bias.device))
         own = maker.item_tensor(np.arange(len(self.content)), self.content)
         items = spread_vectors(own, own, self.graph, self.propagation)
@@ -221,6 +221,9 @@ class LikesMonitor:
             None if content is None else content.take(held.users),
         )
         biases = network.item_bias.detach()
+        if self.unliked is not None:
+            rows = place(self.unliked, biases.device)
+            biases = biases.index_fill(0, rows, -torch.inf)
         vectors: Sequence[Array] = (users, items.float(), biases)
         if maker.where.type == "cpu":
             vectors = [to_host(part) for part in vectors]

@@ -36,8 +36,8 @@ def vectors():
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
 
 
-def judged(vectors, likes, weights=(0.0, 0.3, 3.0), unliked=None):
-    judge = LikesJudge(*vectors, HeldOut(np.arange(N_USERS), *likes), unliked)
+def judged(vectors, likes, weights=(0.0, 0.3, 3.0)):
+    judge = LikesJudge(*vectors, HeldOut(np.arange(N_USERS), *likes))
     memory = judge.in_units(MemoryOfLikes.learn(likes[0]).weighed(0.5))
     said = judge.said(memory)
     return memory, [judge.ndcg(), *(judge.ndcg(said, weight) for weight in weights)]
@@ -79,7 +79,9 @@ def test_items_that_nobody_likes_take_no_place(where, vectors, likes):
         History(each.offsets, each.items, N_ITEMS + 8, each.values) for each in likes
     ]
     tensors = [torch.from_numpy(each).to(where) for each in more]
-    found = judged(tensors, wider, weights=(), unliked=np.arange(N_ITEMS, N_ITEMS + 8))
+    left_out = [*tensors[:2], tensors[2].clone()]
+    left_out[2][N_ITEMS:] = -np.inf
+    found = judged(left_out, wider, weights=())
     expected = judged(vectors, likes, weights=())
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-6, atol=1e-9)
     assert (judged(tensors, wider, weights=())[1][0] != expected[1][0]).any()
