@@ -38,8 +38,7 @@ from skmmrec.runtime import (
     autocast,
     automatic_limit,
     content_error,
-    digest,
-    file_digest,
+    hash_of_content,
     is_missing,
     is_of_item,
     n_cores,
@@ -339,8 +338,12 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         if all(getattr(self, name) is value for name, value in fitted.items()):
             return self
         self._loaded_model()  # kept here, not in the copy alone
+        return self._with_fitted_params()
+
+    def _with_fitted_params(self) -> Self:
+        """Return a copy, with its model, and with all parameters of the last `fit`."""
         copy = object.__new__(type(self))
-        vars(copy).update(vars(self), **fitted)
+        vars(copy).update(vars(self), **(self._fitted_params or {}))
         return copy
 
     def _fit(self, X: Any) -> np.ndarray | None:
@@ -412,12 +415,11 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
     def _shared_model(self) -> Model:
         """Return the model of the last `fit`, which equal encoders share."""
-        copy = object.__new__(type(self))
-        vars(copy).update(vars(self), **(self._fitted_params or {}))
+        fitted = self._with_fitted_params()
         device = resolve_device(self.device)
         kind = (str(device), self._weights_type(device), self.compile)
-        key = (type(self), copy._model_key(), *kind)
-        return shared_model(key, lambda: copy._ready_model(device))
+        key = (type(self), fitted._model_key(), *kind)
+        return shared_model(key, lambda: fitted._ready_model(device))
 
     def _ready_model(self, device: torch.device) -> Model:
         """Load the model, and compile it if that is asked for."""
@@ -546,10 +548,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
     def _content_hash(self, item: Any) -> bytes:
         """Return a hash of the content itself: of a file's bytes, not its name."""
-        if self._items_are_paths and isinstance(item, str | os.PathLike):
-            return file_digest(item)
-        key = self._content_key(item)
-        return key if isinstance(key, bytes) else digest(repr(key).encode())
+        return hash_of_content(item, self._content_key, self._items_are_paths)
 
     def _finish(self, vectors: np.ndarray) -> Finished:
         """Scale vectors; find those that would count as missing rows.

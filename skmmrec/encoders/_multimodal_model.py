@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from functools import partial
 from itertools import groupby
@@ -28,7 +27,7 @@ from skmmrec.runtime import (
     cached_property,
     checked_text,
     digest,
-    file_digest,
+    hash_of_content,
 )
 
 # Seconds per window if the model states no length: the clips of AudioSet, as in PANNs.
@@ -275,10 +274,7 @@ def part_hash(kind: str, item: Any) -> bytes:
     """Return a hash of the content itself: of a file's bytes, not its name."""
     if kind == "image":
         return picture_hash(item)
-    if kind != "text" and isinstance(item, str | os.PathLike):
-        return file_digest(item)
-    key = part_key(kind, item)
-    return key if isinstance(key, bytes) else digest(repr(key).encode())
+    return hash_of_content(item, partial(part_key, kind), may_be_path=kind != "text")
 
 
 def _readable(transformer: Any, modality: str) -> list[str]:

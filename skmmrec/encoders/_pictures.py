@@ -19,7 +19,7 @@ from skmmrec.runtime import (
     ContentError,
     RawBytes,
     digest,
-    file_digest,
+    hash_of_content,
     how_to_give,
     is_missing,
     open_file,
@@ -82,10 +82,7 @@ def picture_hash(item: Any) -> bytes:
     """Return a hash of the content itself: of files' bytes, not their names."""
     if isinstance(item, list):
         return digest(b"".join(map(picture_hash, present_pictures(item))))
-    if isinstance(item, str | os.PathLike):
-        return file_digest(item)
-    key = picture_key(item)
-    return key if isinstance(key, bytes) else digest(repr(key).encode())
+    return hash_of_content(item, picture_key)
 
 
 def present_pictures(item: Any) -> list[Any]:

@@ -60,6 +60,7 @@ from ._files import (
     RawBytes as RawBytes,
     digest as digest,
     file_digest as file_digest,
+    hash_of_content as hash_of_content,
     hashes_of as hashes_of,
     open_file as open_file,
     sha256_of as sha256_of,

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,19 @@ def file_digest(item: str | os.PathLike) -> bytes:
     """
     with open_file(item) as file:
         return hashlib.file_digest(file, _new_hash).digest()
+
+
+def hash_of_content(
+    item: Any, key_of: Callable[[Any], Hashable], may_be_path: bool = True
+) -> bytes:
+    """Return a hash of the content itself: of a file's bytes, not its name.
+
+    `key_of` gives a key that is equal for equal contents; one of bytes is a hash.
+    """
+    if may_be_path and isinstance(item, str | os.PathLike):
+        return file_digest(item)
+    key = key_of(item)
+    return key if isinstance(key, bytes) else digest(repr(key).encode())
 
 
 def sha256_of(path: Path) -> str:
