@@ -23,7 +23,7 @@ def encoder_identity(encoder: BaseEncoder) -> bytes:
     Hashed are the class, the parameters, the weights, the whitening if there is one,
     and the major version of this package. The model is loaded for that.
     """
-    settings = _settings(encoder)
+    settings = _settings(encoder._as_fitted())
     whitening = joblib.hash(getattr(encoder, "whitening_", None))
     version = skmmrec.__version__.partition(".")[0]
     weights = encoder._loaded_model().identity

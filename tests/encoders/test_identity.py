@@ -113,6 +113,14 @@ def test_an_encoder_is_the_same_where_weights_have_half_precision(
     assert identities[0] == identities[1]
 
 
+def test_parameters_that_no_fit_has_seen_change_no_identity(bert_model):
+    encoder = TextEncoder(bert_model).fit(["any"])
+    before = encoder_identity(encoder)
+    encoder.set_params(normalize=not encoder.normalize)
+    assert encoder_identity(encoder) == before
+    assert encoder_identity(encoder.fit(["any"])) != before
+
+
 def test_weights_that_were_saved_in_half_precision_are_those_in_float32(
     bert_model, half_precision, tmp_path
 ):
