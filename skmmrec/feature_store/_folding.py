@@ -76,12 +76,12 @@ class FoldingModel:
 
     def _load(self, path: Path) -> None:
         """Read the folder, unless it is as it was."""
-        from skmmrec.recommender import load_model  # brings torch
+        from skmmrec.recommender import load_shared  # brings torch
 
         found = saved_at(path)
         if found is None or found != self._saved_at:
             self._saved_at = found  # what cannot be read is not tried twice
-            self._reader = self._read(load_model(path))
+            self._reader = self._read(load_shared(path, found))
 
     @staticmethod
     def _read(recommender: Any) -> ModelReader:

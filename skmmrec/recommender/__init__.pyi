@@ -43,4 +43,4 @@ from ._html import (
     validation_name as validation_name,
 )
 from ._model import keep_modalities as keep_modalities
-from .baselines import load_model as load_model
+from .baselines import load_model as load_model, load_shared as load_shared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from skmmrec.inspection import explain, history_contributions, modality_contributions
 from skmmrec.interactions import ITEM, USER, as_list
-from skmmrec.recommender import load_model
+from skmmrec.recommender import load_shared
 from skmmrec.runtime import saved_at
 
 _LOG = logging.getLogger("skmmrec.service")
@@ -24,6 +25,8 @@ class SavedModel:
     ----------
     path : Path
         Its folder.
+    saved : hashable
+        What `saved_at` tells of it.
 
     Attributes
     ----------
@@ -35,11 +38,11 @@ class SavedModel:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `load_model` does.
+        As `load_shared` does.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.recommender: Any = load_model(path)
+    def __init__(self, path: Path, saved: Hashable) -> None:
+        self.recommender: Any = load_shared(path, saved)
         self.version: str = self.recommender.model_.fingerprint()
 
     @property
@@ -93,13 +96,13 @@ class ModelFolder:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `load_model` does.
+        As `load_shared` does.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         self._saved_at = saved_at(path)
-        self.model = SavedModel(path)
+        self.model = SavedModel(path, self._saved_at)
 
     def of(self, version: str | None) -> SavedModel | None:
         """Return the model of a version; None if another one is saved.
@@ -119,6 +122,6 @@ class ModelFolder:
             if found is None or found == self._saved_at:
                 return
             self._saved_at = found  # what cannot be read is not tried twice
-            self.model = SavedModel(self._path)
+            self.model = SavedModel(self._path, found)
         except (OSError, TypeError, ValueError) as error:
             _LOG.warning("the saved model cannot be read", exc_info=error)

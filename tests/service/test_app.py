@@ -22,6 +22,7 @@ from skmmrec.feature_store import (
     publish,
 )
 from skmmrec.recommender import ContentRecommender, MatrixFactorizationRecommender
+from skmmrec.recommender.baselines import _loading
 from skmmrec.service import ServiceSettings, app_from_environment, create_app
 from skmmrec.service._problems import ProblemError
 from tests.feature_store.conftest import make_recommender
@@ -792,6 +793,23 @@ def test_a_saved_model_reads_histories_in_their_order(repo, tmp_path, ratings, i
     rec.partial_fit(pd.DataFrame(events))
     expected = rec.recommend([7], 4)["item_id"].tolist()
     assert [each["item_id"] for each in body["recommendations"]] == expected
+
+
+def test_a_saved_model_is_loaded_once(repo, tmp_path, ratings, items, monkeypatch):
+    """For explanations, and for users whom the store cannot make."""
+    rec = MultimodalFusionRecommender(
+        ItemCatalog(items), user_tower="sequence", random_state=0
+    ).fit(ratings[["user_id", "item_id", "timestamp"]])
+    publish(rec, repo)
+    rec.save(tmp_path / "model")
+    loaded, load = [], _loading.load_model
+    monkeypatch.setattr(
+        _loading, "load_model", lambda path: loaded.append(path) or load(path)
+    )
+    with asking(repo, ServiceSettings(model=tmp_path / "model")) as client:
+        asked = {"history": ["i03", "i00"], "k": 4}
+        assert client.post("/recommend", json=asked).status_code == 200
+    assert loaded == [tmp_path / "model"]
 
 
 @pytest.mark.parametrize("saved_first", [True, False])

@@ -5,7 +5,7 @@ from ._history import (
     PopularityRecommender as PopularityRecommender,
 )
 from ._linear import EASERecommender as EASERecommender
-from ._loading import load_model as load_model
+from ._loading import load_model as load_model, load_shared as load_shared
 from ._matrix_factorization import (
     MatrixFactorizationRecommender as MatrixFactorizationRecommender,
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TypeAlias
 
 from skmmrec.catalog import ItemCatalog
 from skmmrec.recommender._estimator import MultimodalFusionRecommender
 from skmmrec.recommender._saved_folder import read_class
+from skmmrec.runtime import shared_model
 
 from ._content import ContentRecommender
 from ._matrix_factorization import MatrixFactorizationRecommender
@@ -46,3 +48,23 @@ def load_model(path: Path, catalog: ItemCatalog | None = None) -> Saved:
     raise ValueError(
         f"{path} holds a {name}, which is no recommender of skmmrec that can be saved"
     )
+
+
+def load_shared(path: Path, saved: Hashable) -> Saved:
+    """Load a saved model, or share one that is loaded already; it must not be changed.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    saved : hashable
+        Tells what was saved there from what is saved later, as `saved_at` does.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load_model`.
+    """
+    key = ("saved recommender", path.absolute(), saved)
+    model: Saved = shared_model(key, lambda: load_model(path))
+    return model
