@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -313,13 +314,9 @@ class EmbeddingCache:
         is_written = Path(f"{self._file}-wal").exists()
         options = "mode=ro" if is_written else "mode=ro&immutable=1"
         address = f"{self._file.absolute().as_uri()}?{options}"
-        with (
-            self._named_errors(),
-            closing(
-                sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
-            ) as opened,
-        ):
-            _require_format(opened, self._file)
+        connect = partial(sqlite3.connect, uri=True, timeout=_BUSY_SECONDS)
+        with self._named_errors(), closing(connect(address)) as opened:
+            _require_format(_format_of(opened), self._file)
             yield opened
 
     @contextmanager
@@ -360,10 +357,10 @@ def _make_tables(connection: sqlite3.Connection, file: Path) -> None:
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            if _format_of(connection) == 0:  # that of a new file
-                connection.executescript(_SCHEMA)
-            _require_format(connection, file)
-            return
+            if found := _format_of(connection):  # that of a new file is 0
+                _require_format(found, file)
+                return
+            connection.executescript(_SCHEMA)
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
@@ -377,8 +374,7 @@ def _format_of(connection: sqlite3.Connection) -> int:
     return found
 
 
-def _require_format(connection: sqlite3.Connection, file: Path) -> None:
-    found = _format_of(connection)
+def _require_format(found: int, file: Path) -> None:
     if found != _FORMAT:
         raise OSError(
             f"EmbeddingCache at {file} is of format {found}, and this version "
