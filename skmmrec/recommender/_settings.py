@@ -210,8 +210,8 @@ class Regularization(Settings):
         squared length, over the number of interactions, is added to the loss. The
         higher it is, the more the content of an item counts beside its interactions.
         "auto" is 1, or up to 30 if that clearly suits interactions which a trial of two
-        to four epochs leaves out and does not rank them worse, where there are 2,000
-        interactions and no `max_time`.
+        to four epochs leaves out, and the less the worse it ranks them, where there are
+        2,000 interactions and no `max_time`.
     alignment : float, default=0.0
         Weight of a contrastive loss between the modalities of an item (InfoNCE).
     modality_balance : float, default=0.0

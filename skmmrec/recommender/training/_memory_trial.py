@@ -167,12 +167,12 @@ def standard_error(values: NDArray) -> float:
     return float(values.std() / len(values) ** 0.5)
 
 
-def held_likes(hidden: Examples, left: History) -> HeldOut:
+def held_likes(hidden: Examples, left: History, max_users: int = MAX_USERS) -> HeldOut:
     """Likes of some users that the trial has not seen, drawn the same each time."""
     likes = hidden.take(hidden.counted[:, 0])
     gone = History.from_pairs(likes.users, likes.items, len(left.lengths), left.n_items)
     users = np.flatnonzero((gone.lengths > 0) & (left.lengths > 0))
-    most = min(MAX_USERS, max(MIN_USERS, MAX_SCORES // max(1, left.n_items)))
+    most = min(max_users, max(MIN_USERS, MAX_SCORES // max(1, left.n_items)))
     users = np.sort(np.random.RandomState(0).permutation(users)[:most])
     return HeldOut(users, left.take(users), gone.take(users))
 
@@ -239,19 +239,22 @@ class LikesJudge:
         return [memory.scores(self.held.known.take(users[part])) for part in self.parts]
 
     def ndcg(
-        self, said: list[csr_array] | None = None, weight: float = 0.0
+        self,
+        said: list[csr_array] | None = None,
+        weight: float = 0.0,
+        length: int = LENGTH,
     ) -> NDArray[np.float64]:
         """NDCG of each user, with what a memory says times a weight."""
         parts = self.parts
         each: list[csr_array | None] = [None] * len(parts) if said is None else [*said]
         values = [
-            self._ndcg_of(rows, some, weight)
+            self._ndcg_of(rows, some, weight, length)
             for rows, some in zip(parts, each, strict=True)
         ]
         return np.concatenate(values)
 
     def _ndcg_of(
-        self, rows: slice, said: csr_array | None, weight: float
+        self, rows: slice, said: csr_array | None, weight: float, length: int
     ) -> NDArray[np.float64]:
         chosen = np.arange(rows.start, rows.stop)
         known, hidden = (h.take(chosen) for h in (self.held.known, self.held.hidden))
@@ -260,11 +263,11 @@ class LikesJudge:
             more = np.float32(weight) * said.data
             scores[_at(scores, entry_rows(said), said.indices)] += _beside(scores, more)
         scores[_at(scores, known.users, known.items)] = -np.inf
-        best = top_k(scores, LENGTH)
+        best = top_k(scores, length)
         places = chosen[:, None] - rows.start
         wanted = hidden.users * hidden.n_items + hidden.items
         hits = np.isin(places * hidden.n_items + best, wanted)
-        return judge("ndcg", find_hits(hits, hidden.lengths, LENGTH))
+        return judge("ndcg", find_hits(hits, hidden.lengths, length))
 
 
 def _beside(scores: Array, array: NDArray) -> Array:

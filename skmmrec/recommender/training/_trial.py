@@ -22,7 +22,9 @@ from skmmrec.recommender.training._assembly import (
     make_rng,
 )
 from skmmrec.recommender.training._id_prior import (
+    LENGTH,
     LOW,
+    MAX_JUDGED,
     confirm_precision,
     learn_precision,
 )
@@ -124,10 +126,10 @@ def _judge(
     """
     if not can_remember(problem) or choose_split(problem, plan):
         return None
-    held = held_likes(hidden, left)
+    held = held_likes(hidden, left, MAX_JUDGED)
     if len(held.users) < MIN_USERS:
         return None
-    return lambda network: LikesJudge.of(network, problem, held).ndcg()
+    return lambda network: LikesJudge.of(network, problem, held).ndcg(length=LENGTH)
 
 
 def _trainer(

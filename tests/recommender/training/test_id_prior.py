@@ -115,25 +115,61 @@ def test_embeddings_are_trusted_where_content_tells_nothing(
     assert rec.id_l2_ == LOW
 
 
-def test_a_precision_is_given_up_where_likes_are_ranked_clearly_worse():
+@pytest.fixture(scope="module")
+def asked():
+    return Choice(17.0, "likelier", {"the trial's": 17.0})
+
+
+def confirmed(asked, errors_behind):
+    """Confirm a precision by lists that are so many standard errors worse."""
     rng = np.random.default_rng(0)
     without = rng.uniform(0, 1, 100)
     noise = rng.normal(0, 0.1, 100)
     noise -= noise.mean()
-    error = noise.std() / 10
-    asked = Choice(17.0, "likelier", {"the trial's": 17.0})
-    for change, value in [(-1.1, LOW), (-0.9, 17.0), (0.0, 17.0), (1.1, 17.0)]:
-        ndcg = without + noise + change * error
-        chosen = confirm_precision(asked, without, ndcg)
-        assert chosen.value == value
-        expected = {
-            "the trial's": 17.0,
-            "ndcg@20 without": without.mean(),
-            "with": ndcg.mean(),
-            "standard error": error,
-        }
-        assert chosen.figures == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    assert "worse" in confirm_precision(asked, without, without - 1).reason
+    ndcg = without + noise - errors_behind * noise.std() / 10
+    return confirm_precision(asked, without, ndcg), without, ndcg
+
+
+@pytest.mark.parametrize(
+    ("errors_behind", "value", "how"),
+    [
+        (-1.1, 17.0, "no worse"),
+        (0.0, 17.0, "no worse"),
+        (0.99, 17.0, "no worse"),
+        (1.5, 17**0.5, "somewhat worse"),
+        (2.01, LOW, "but ranked worse"),
+        (9.0, LOW, "but ranked worse"),
+    ],
+)
+def test_a_precision_is_trusted_less_where_likes_are_ranked_worse(
+    asked, errors_behind, value, how
+):
+    chosen, without, ndcg = confirmed(asked, errors_behind)
+    assert chosen.value == pytest.approx(value, rel=1e-6, abs=1e-9)
+    assert how in chosen.reason
+    expected = {
+        "the trial's": 17.0,
+        "ndcg@100 without": without.mean(),
+        "with": ndcg.mean(),
+        "standard error": (ndcg - without).std() / 10,
+    }
+    assert chosen.figures == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_a_precision_falls_without_a_step(asked):
+    steps = np.linspace(0.9, 2.1, 121)
+    values = [confirmed(asked, errors)[0].value for errors in steps]
+    ratios = np.array(values[:-1]) / values[1:]
+    assert ratios.min() >= 1
+    # A hundredth of a standard error is a hundredth of the way, by logarithms.
+    assert ratios.max() <= 17 ** (1.001 / 100)
+
+
+def test_lists_that_are_worse_for_all_users_alike_count(asked):
+    without = np.full(50, 0.5)
+    assert confirm_precision(asked, without, without).value == 17
+    assert confirm_precision(asked, without, without - 0.1).value == LOW
+    assert confirm_precision(asked, without, without + 0.1).value == 17
 
 
 @pytest.mark.parametrize("worse", [False, True])
