@@ -13,7 +13,7 @@ from skmmrec.recommender.network import Array
 from skmmrec.recommender.training import HeldOut, judge_held_out
 from skmmrec.runtime import progress
 
-# Each about 1.6 to 2 times the one before: finer steps are not told apart by 1,000
+# Each about 1.6 to 2 times the one before: finer steps are not told apart by 4,000
 # users. With 0.5 the latest like counts three quarters of all; 0.3 gained nothing more.
 HALF_LIVES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, None)
 # Standard errors of gain that it takes to forget. On steady taste, one of them chose to
@@ -22,8 +22,10 @@ HALF_LIVES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, None)
 CLEAR = 2.0
 # The latest fifth of a history, as the benchmarks split it, ranked in lists of 20.
 SHARE, LENGTH = 0.2, 20
-# Fewer than 20 users tell nothing; 1,000 lists, or 20 million scores, take a second.
-MIN_USERS, MAX_LISTS, MAX_SCORES = 20, 1000, 20_000_000
+# Fewer than 20 users tell nothing. 4,000 lists, or 80 million scores, take two to three
+# seconds; by 1,000, one of three fits to beauty did not forget, and lost 10 %
+# (benchmarks/README.md).
+MIN_USERS, MAX_LISTS, MAX_SCORES = 20, 4000, 80_000_000
 
 
 def learn_half_life(
@@ -70,12 +72,10 @@ def learn_half_life(
         few = {"users": len(held.users)}
         return Choice(None, f"fewer than {MIN_USERS} users have five likes", few)
     asked = {"latest": held, "next": hide_next(history, held.users)}
-    gains = {
-        name: _judge(part, users_of, items, biases) for name, part in asked.items()
-    }
-    allowed = np.ones(len(HALF_LIVES), bool)
-    for part in gains.values():
-        allowed &= _near_best(part, allowed)
+    allowed, gains = np.ones(len(HALF_LIVES), bool), {}
+    for name, part in asked.items():
+        gains[name] = _judge(part, users_of, items, biases, allowed)
+        allowed &= _near_best(gains[name], allowed)
     place = int(np.flatnonzero(allowed)[-1])
     return Choice(
         HALF_LIVES[place],
@@ -90,16 +90,21 @@ def _judge(
     users_of: Callable[[HeldOut, float | None], Array],
     items: Array,
     biases: Array,
+    allowed: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """NDCG of each user by half-life: (n_half_lives, n_users)."""
+    """NDCG of each user by half-life: (n_half_lives, n_users).
+
+    Those that are not allowed are NaN, but for None, which others are compared with.
+    """
     _, owners = np.unique(held.users, return_inverse=True)
     counts = np.bincount(owners)
-    rows = []
-    for half in progress(HALF_LIVES, "choose half-life", unit="try"):
-        vectors = users_of(held, half)
+    gains = np.full((len(HALF_LIVES), len(counts)), np.nan)
+    tried = [n for n, half in enumerate(HALF_LIVES) if allowed[n] or half is None]
+    for place in progress(tried, "choose half-life", unit="try"):
+        vectors = users_of(held, HALF_LIVES[place])
         each = judge_held_out("ndcg", LENGTH, vectors, items, biases, held)
-        rows.append(np.bincount(owners, each) / counts)
-    return np.array(rows)
+        gains[place] = np.bincount(owners, each) / counts
+    return gains
 
 
 def _near_best(
@@ -136,7 +141,7 @@ def hide_latest(history: History) -> HeldOut:
 def hide_next(history: History, users: NDArray[np.int64]) -> HeldOut:
     """Hide each of the latest likes of users in turn, and all that comes after it.
 
-    These are the likes in the latest fifth of a history, as many of each user as 1,000
+    These are the likes in the latest fifth of a history, as many of each user as 4,000
     lists in all allow. A user comes once for each of them.
     """
     late = history.n_later < _n_late(history)[history.users]

@@ -296,6 +296,34 @@ def test_the_longest_of_equals_is_chosen():
     assert chosen.value is None
 
 
+def test_the_second_question_is_asked_of_those_that_the_first_leaves():
+    """Each user likes what is next to the latest like, then what is two away."""
+    n_users, n_items = 40, 30
+    starts = np.arange(n_users) % n_items
+    items = (starts[:, None] + np.arange(20)) % n_items
+    history = History(np.arange(0, 20 * n_users + 1, 20), items.ravel(), n_items)
+    asked = []
+
+    def users_of(held, half):
+        asked.append((len(held.users), half))
+        latest = [held.known.of(n)[-1] for n in range(len(held.users))]
+        vectors = np.zeros((len(latest), n_items), np.float32)
+        # Whoever forgets knows what comes next; who does not, points elsewhere.
+        ahead = 1 if half in (2.0, 3.0) else 15
+        vectors[np.arange(len(latest)), (np.array(latest) + ahead) % n_items] = 1
+        return vectors
+
+    chosen = learn_half_life(
+        history, users_of, np.eye(n_items, dtype=np.float32), np.zeros(n_items)
+    )
+    assert chosen.value == 3.0
+    first, second = len(_half_life.HALF_LIVES), [2.0, 3.0, None]
+    assert [half for _, half in asked[:first]] == list(_half_life.HALF_LIVES)
+    assert [half for _, half in asked[first:]] == second
+    assert chosen.figures["next"] > chosen.figures["next without"]
+    assert all(np.isfinite(value) for value in chosen.figures.values())
+
+
 def test_what_new_items_are_credited_with_says_nothing_about_time_or_memory(make):
     """They would fill the lists that are judged, and widen the scores."""
     rng = np.random.default_rng(0)
