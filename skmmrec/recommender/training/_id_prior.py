@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._loop import Trainer
-from skmmrec.recommender.training._memory_trial import LEAST_ERROR, standard_error
+from skmmrec.recommender.training._memory_trial import errors_behind, standard_error
 from skmmrec.recommender.training._processes import mean_over_processes
 from skmmrec.recommender.training._step import Noise
 from skmmrec.runtime import progress
@@ -101,16 +101,14 @@ def confirm_precision(
         What is asked for where lists are worse by one standard error at most, the
         lowest precision from two on, and between them what lies between by logarithms.
     """
-    gain = ndcg - without
-    mean, error = float(gain.mean()), standard_error(gain)
     figures = {
         **chosen.figures,
         f"ndcg@{LENGTH} without": float(without.mean()),
         "with": float(ndcg.mean()),
-        "standard error": error,
+        "standard error": standard_error(ndcg - without),
     }
-    behind = -mean / max(error, LEAST_ERROR * abs(mean)) if mean < 0 else 0.0
-    trust = float(np.clip((GIVEN_UP - behind) / (GIVEN_UP - TRUSTED), 0, 1))
+    left = GIVEN_UP - errors_behind(without, ndcg)
+    trust = float(np.clip(left / (GIVEN_UP - TRUSTED), 0, 1))
     if trust == 1:
         return Choice(chosen.value, f"{chosen.reason}, and ranked no worse", figures)
     value = LOW * (chosen.value / LOW) ** trust

@@ -145,7 +145,7 @@ def least_near(curve: Curve) -> float:
     all below it, but for 0.
     """
     best, tried = best_weight(curve), sorted(weight for weight in curve if weight)
-    behind = [_errors_behind(curve[best], curve[weight]) for weight in tried]
+    behind = [errors_behind(curve[best], curve[weight]) for weight in tried]
     place = next(n for n, errors in enumerate(behind) if errors <= 1)
     if place == 0:
         return tried[0]
@@ -154,7 +154,7 @@ def least_near(curve: Curve) -> float:
     return tried[place - 1] * (tried[place] / tried[place - 1]) ** share
 
 
-def _errors_behind(best: NDArray, other: NDArray) -> float:
+def errors_behind(best: NDArray, other: NDArray) -> float:
     """Tell by how many standard errors one is behind another, in pairs."""
     behind = best - other
     mean = float(behind.mean())
