@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Places in a table per number that is looked up, above which sorting the numbers is
-# cheaper: at 16 both cost the same on a CPU.
-SPARSE_TABLE = 16
+# Places in a table per number that is looked up, above which sorting the numbers, or
+# searching for them, is cheaper: there both cost the same on a CPU.
+SORTED_ABOVE, SEARCHED_ABOVE = 8, 32
 
 
 def number(
@@ -19,10 +19,10 @@ def number(
     each step has, of shape (n_steps,); both are int64.
     """
     keys, size = steps * n_values + values, n_steps * n_values
-    if size <= SPARSE_TABLE * len(keys):
-        used = torch.zeros(size, dtype=torch.bool, device=keys.device)
-        used.index_fill_(0, keys, True)
-        return used.cumsum(0)[keys] - 1, used.view(n_steps, n_values).sum(1)
+    if size <= SORTED_ABOVE * len(keys):
+        up_to = _table(size, keys.device).index_fill_(0, keys, 1).cumsum_(0)
+        ends = up_to[n_values - 1 :: n_values].long()
+        return up_to[keys].long() - 1, ends.diff(prepend=ends.new_zeros(1))
     ordered, order = keys.sort()
     is_new = ordered.diff(prepend=ordered.new_full((1,), -1)) > 0
     ranks = torch.empty_like(order).scatter_(0, order, is_new.cumsum(0) - 1)
@@ -32,14 +32,22 @@ def number(
 
 def ranges(keys: Tensor, wanted: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Where each wanted number starts and ends among keys below `size`, in order."""
-    if size > SPARSE_TABLE * len(wanted):
+    if size > SEARCHED_ABOVE * len(wanted):
         first = torch.searchsorted(keys, wanted)
         return first, torch.searchsorted(keys, wanted, right=True)
-    ones = torch.ones_like(keys)
-    ends = keys.new_zeros(size).scatter_add_(0, keys, ones).cumsum(0)
     # A key begins where the key before it ends, and the first one at 0.
-    before = torch.cat([ends.new_zeros(1), ends])
-    return before[wanted], ends[wanted]
+    bounds = _table(size + 1, keys.device)
+    ones = torch.ones_like(keys, dtype=bounds.dtype)
+    bounds[1:].scatter_add_(0, keys, ones).cumsum_(0)
+    return bounds[wanted].long(), bounds[wanted + 1].long()
+
+
+def _table(size: int, device: torch.device) -> Tensor:
+    """Make a table of counts, whose cost is the memory that it takes.
+
+    In int32, as there are fewer than 2**31 of anything in some steps.
+    """
+    return torch.zeros(size, dtype=torch.int32, device=device)
 
 
 def spread(lengths: Tensor, total: int) -> tuple[Tensor, Tensor]:
