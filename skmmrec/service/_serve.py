@@ -94,6 +94,7 @@ def serve(
             log_config=log_config(log_level),
             access_log=False,  # the service has its own
             server_header=False,
+            ws="none",  # nothing is asked for over WebSockets
             forwarded_allow_ips=trusted_proxies,
             timeout_graceful_shutdown=graceful_seconds,
             # Loading models of encoders holds the interpreter for seconds at a time.

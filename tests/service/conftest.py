@@ -66,7 +66,7 @@ def client(served):
 @contextmanager
 def serving(app):
     """Serve an application on a free port; give its address."""
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(app, port=0, ws="none", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -58,6 +58,7 @@ def test_what_is_meant_is_started(served, started, host, settings):
     [(app, options, environment)] = started
     assert app == "skmmrec.service:app_from_environment"
     assert (options["host"], options["port"], options["workers"]) == (host, 8123, 2)
+    assert options["ws"] == "none"
     assert environment["SKMMREC_SERVICE_REPO"] == str(served)
     assert ServiceSettings.from_environment(environment) == (
         settings or ServiceSettings()
