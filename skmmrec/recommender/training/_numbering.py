@@ -19,7 +19,7 @@ def number(
     each step has, of shape (n_steps,); both are int64.
     """
     keys, size = steps * n_values + values, n_steps * n_values
-    if size <= SORTED_ABOVE * len(keys):
+    if 0 < size <= SORTED_ABOVE * len(keys):
         up_to = _table(size, keys.device).index_fill_(0, keys, 1).cumsum_(0)
         ends = up_to[n_values - 1 :: n_values].long()
         return up_to[keys].long() - 1, ends.diff(prepend=ends.new_zeros(1))

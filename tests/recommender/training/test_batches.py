@@ -224,6 +224,15 @@ def test_a_large_catalogue_is_not_gone_through(monkeypatch):
         assert_same(left, right)
 
 
+def test_nothing_has_no_numbers():
+    """As in a process that holds no row of a small table."""
+    nothing = torch.empty(0, dtype=torch.long)
+    for n_values in (0, 3):
+        ranks, counts = numbering.number(nothing, nothing, n_values, 2)
+        assert len(ranks) == 0
+        assert counts.tolist() == [0, 0]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1))
 @settings(max_examples=50)
 def test_numbers_are_given_in_order(pairs):
