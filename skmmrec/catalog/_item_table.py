@@ -38,9 +38,6 @@ def as_table(items: Any, key: str) -> pd.DataFrame:
         )
     if len(table) == 0:
         raise ValueError("items is empty: it has 0 rows")
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        raise ValueError(f"items has several columns named {repeated[0]!r}")
     return table
 
 

@@ -6,7 +6,6 @@ from ._by_id import check_by_id as check_by_id, groups_of as groups_of
 from ._caller import is_called_by as is_called_by, warn_caller as warn_caller
 from ._columns import (
     Column as Column,
-    column_names as column_names,
     item_codes as item_codes,
     item_ids as item_ids,
     read_column as read_column,
@@ -39,6 +38,7 @@ from ._keys import (
     TIME as TIME,
     USER as USER,
     Keys as Keys,
+    column_names as column_names,
     find_column as find_column,
 )
 from ._lists import (

@@ -14,6 +14,7 @@ from skmmrec.interactions._keys import (
     ITEM,
     TIME,
     USER,
+    column_names,
     find_column,
     refuse_other_role,
 )
@@ -103,12 +104,6 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     return _ordered(values, f"time column {label!r}", n_rows)
 
 
-def column_names(X: Any) -> list[Any] | None:
-    """List the names of the columns; None for what has no names."""
-    names = getattr(X, "column_names", getattr(X, "columns", None))
-    return None if names is None else list(names)
-
-
 def read_column(X: Any, column: str | int, argument: str) -> Any:
     """Pick one column by name or position.
 
@@ -136,7 +131,7 @@ def _pick(X: Any, column: str | int, argument: str) -> tuple[Any, str]:
 def _at(X: Any, names: list[Any], position: int) -> tuple[Any, str]:
     if names.count(names[position]) > 1:
         raise ValueError(
-            f"X has several columns {names[position]!r}: rename all but one"
+            f"X has several columns named {names[position]!r}: rename all but one"
         )
     values = X.iloc[:, position] if hasattr(X, "iloc") else X[names[position]]
     return values, str(names[position])

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from skmmrec.interactions._ids import check_ids
 from skmmrec.interactions._keys import ITEM, USER
-from skmmrec.interactions._no_tables import how_to_read, refuse_levels
+from skmmrec.interactions._no_tables import how_to_read, refuse_names
 
 # pandas turns integers into floats where any is missing, and 1999 into 1999.0: these
 # of its types do not.
@@ -97,7 +97,8 @@ def id_table(table: Any, name: str) -> pd.DataFrame:
 def take_over(table: Any, name: str) -> pd.DataFrame:
     """Return a table of pandas, polars or Arrow as pandas.
 
-    Raises TypeError for what is no table, and ValueError for names of several levels.
+    Raises TypeError for what is no table, and ValueError for names of several levels or
+    given twice.
     """
     frame = as_frame(table)
     if frame is None:
@@ -106,5 +107,5 @@ def take_over(table: Any, name: str) -> pd.DataFrame:
             f"{name} must be a DataFrame, got {type(table).__name__}"
             + (f": give {advice}" if advice else "")
         )
-    refuse_levels(frame, name)
+    refuse_names(frame, name)
     return frame

@@ -36,6 +36,12 @@ def _before(names: Sequence[str | None], usual: str) -> tuple[str, ...]:
     return (*dict.fromkeys(others), usual)
 
 
+def column_names(X: Any) -> list[Any] | None:
+    """List the names of the columns; None for what has no names."""
+    names = getattr(X, "column_names", getattr(X, "columns", None))
+    return None if names is None else list(names)
+
+
 def find_column(names: Sequence[Any], wanted: Sequence[str]) -> int | None:
     """Find the first name that is there; a prefix such as ``ids__`` is overlooked.
 

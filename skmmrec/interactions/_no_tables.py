@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
-from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column
+from skmmrec.interactions._keys import (
+    ITEM,
+    TIME,
+    USER,
+    Keys,
+    column_names,
+    find_column,
+)
 
 
 def refuse_no_table(
@@ -22,8 +30,8 @@ def refuse_no_table(
     Lists, arrays and tables of any library pass. A TypeError, which calls it `name`, is
     for a sparse matrix of users and items, a dict or an array of records, a lazy table
     or a stream; it says how to make a table of it. A ValueError is for rows of several
-    lengths, names in several levels, and columns that will be looked for, `wanted` by
-    any of their names, and are in the index.
+    lengths, names in several levels or given twice, and columns that will be looked
+    for, `wanted` by any of their names, and are in the index.
     """
     if issparse(X):
         raise TypeError(
@@ -39,7 +47,7 @@ def refuse_no_table(
             f"{type(X).__name__}: give {advice}"
         )
     _refuse_ragged(X, name)
-    refuse_levels(X, name)
+    refuse_names(X, name)
     if isinstance(X, pd.DataFrame) and any(
         level is not None for level in X.index.names
     ):
@@ -59,8 +67,8 @@ def _refuse_ragged(X: Any, name: str) -> None:
         )
 
 
-def refuse_levels(X: Any, name: str) -> None:
-    """Refuse names of several parts, as of `DataFrame.agg`: none would be found.
+def refuse_names(X: Any, name: str) -> None:
+    """Refuse names of several parts, as of `DataFrame.agg`, and a name given twice.
 
     Raises ValueError, which calls the table `name`.
     """
@@ -70,6 +78,11 @@ def refuse_levels(X: Any, name: str) -> None:
             f"{name} has names of columns in {n_levels} level{'s'[: n_levels - 1]}, "
             f"such as {X.columns[0]!r}: name each column by one text, by "
             f"{name}.set_axis([...], axis=1)"
+        )
+    twice = [n for n, number in Counter(column_names(X) or []).items() if number > 1]
+    if twice:
+        raise ValueError(
+            f"{name} has several columns named {twice[0]!r}: rename all but one"
         )
 
 

@@ -151,12 +151,16 @@ def test_names_of_several_levels_are_refused(reader):
         ItemCatalog(TABLE.set_axis(levels, axis=1), key=("item_id", "first"))
 
 
-@pytest.mark.parametrize("reader", ["fit", "score", "by user"])
-@pytest.mark.parametrize("name", ["user_id", "timestamp"])
-def test_two_columns_of_one_name_are_refused(reader, name):
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ["user_id", "item_id", "timestamp"])
+@pytest.mark.parametrize("kind", [pd.DataFrame, pa.Table])
+def test_two_columns_of_one_name_are_refused(reader, name, kind):
     """None of them counts more than the other."""
     table = pd.concat([TABLE, TABLE[[name]][::-1].reset_index(drop=True)], axis=1)
-    with pytest.raises(ValueError, match=f"'{name}'"):
+    if kind is pa.Table:
+        columns = [pa.array(table.iloc[:, n]) for n in range(table.shape[1])]
+        table = pa.Table.from_arrays(columns, names=list(table.columns))
+    with pytest.raises(ValueError, match=f"X has several columns named '{name}'"):
         READERS[reader](table)
 
 
