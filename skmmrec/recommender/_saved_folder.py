@@ -116,7 +116,8 @@ def _write_files(
 
 def _not_written(path: Path, error: Exception) -> OSError:
     """Say what could not be written, as the system does, and what is there now."""
-    told = re.search(r"os error (\d+)", str(error))  # as safetensors has it
+    # As safetensors has it, and as older versions had it.
+    told = re.search(r"(?:os error|Os \{ code:) (\d+)", str(error))
     number = getattr(error, "errno", None) or (int(told[1]) if told else errno.EIO)
     why = getattr(error, "strerror", None) or str(error)
     what = "the model could not be saved, and what was there before stays"

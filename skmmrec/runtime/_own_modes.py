@@ -25,10 +25,9 @@ def own_modes() -> Iterator[None]:
         for kind in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        if (
-            torch.get_default_dtype() != torch.float32
-            or torch.get_default_device().type != "cpu"
-        ):
+        # In older versions, `torch.get_default_device` does not know of blocks.
+        usual = torch.empty(0)
+        if usual.dtype != torch.float32 or usual.device.type != "cpu":
             stack.enter_context(_UsualDefaults())
         yield
 

@@ -133,6 +133,8 @@ def _draw(func: Any, args: Any, kwargs: Any, generator: torch.Generator) -> Any:
         return other(*args, generator=generator, **kwargs)
     if func is torch.ops.aten.native_dropout.default:
         return _native_dropout(generator, *args, **kwargs)
+    if func in _fillers():
+        return _fillers()[func](torch.empty_like(*args, **kwargs), generator=generator)
     with _in_place_of_the_default(generator):
         return func(*args, **kwargs)
 
@@ -148,6 +150,16 @@ def _native_dropout(
         return torch.zeros_like(input), ~kept
     kept.bernoulli_(1 - p, generator=generator)
     return input * kept / (1 - p), kept
+
+
+@cache
+def _fillers() -> dict[Any, Any]:
+    """Map operations that take no generator in older versions to what draws alike."""
+    aten = torch.ops.aten
+    return {
+        aten.rand_like.default: Tensor.uniform_,
+        aten.randn_like.default: Tensor.normal_,
+    }
 
 
 @contextmanager

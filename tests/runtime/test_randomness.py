@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from skmmrec.runtime import DrawFrom, Generators, own_draws
+from skmmrec.runtime import DrawFrom, Generators, _randomness as randomness, own_draws
 
 ONES = torch.ones(6)
 TABLE = torch.ones(2, 3, 4)
@@ -98,6 +98,22 @@ def test_dropout_has_the_right_mean_and_gradient():
         found.sum().backward()
         assert found.mean().item() == pytest.approx(1, abs=0.02)
         torch.testing.assert_close(values.grad, found.detach(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("draw", [torch.rand_like, torch.randn_like])
+def test_what_took_no_generator_in_older_versions_leaves_the_process_alone(
+    draw, monkeypatch
+):
+    def refuse(generator):
+        raise AssertionError("the process's generator is used")
+
+    with Generators(0).lent():
+        expected = draw(TABLE, dtype=torch.float64)
+    monkeypatch.setattr(randomness, "_that_takes_a_generator", lambda func: None)
+    monkeypatch.setattr(randomness, "_in_place_of_the_default", refuse)
+    with Generators(0).lent():
+        found = draw(TABLE, dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_what_is_off_draws_nothing():

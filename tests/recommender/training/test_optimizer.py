@@ -15,6 +15,7 @@ from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._problem import Examples
 from skmmrec.runtime import Generators
 from tests.recommender.test_fit import assert_same_model
+from tests.recommender.training.test_step import counts_operations
 
 BOTH = frozenset({"items", "users"})
 
@@ -214,6 +215,7 @@ def test_a_step_makes_nothing_of_the_size_of_a_table(make, lazily):
     assert step_of(8000, make)[0] == 8000 * 6
 
 
+@counts_operations
 def test_updating_row_by_row_takes_few_operations(make, lazily):
     lazily(frozenset())
     whole = step_of(1000, make)[1]
