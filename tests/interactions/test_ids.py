@@ -2,6 +2,7 @@
 
 import warnings
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -324,16 +325,11 @@ def test_ids_come_back_as_they_are_or_are_refused(values, convert):
 
 
 def exact(value):
-    """Compare as decimals: Python and NumPy may compare in float64."""
+    """Compare as fractions: Python and NumPy may compare in float64."""
     if isinstance(value, str):
         return value
-    return Decimal(value) if not isinstance(value, np.longdouble) else exact_long(value)
-
-
-def exact_long(value):
-    """A long double as the sum of two numbers that Python has."""
-    high = float(value)
-    return Decimal(high) + Decimal(float(value - np.longdouble(high)))
+    is_long = isinstance(value, np.longdouble)
+    return Fraction(*value.as_integer_ratio()) if is_long else Fraction(value)
 
 
 @settings(max_examples=60)
