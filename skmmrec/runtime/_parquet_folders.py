@@ -53,7 +53,7 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     for entry in shown:
         if entry.is_dir():
             yield from _walk(Path(entry.path), above | {whole})
-        elif entry.name.endswith(".parquet") and (
+        elif entry.name.lower().endswith(".parquet") and (
             entry.is_file() or entry.is_symlink()
         ):
             yield Path(entry.path)

@@ -25,6 +25,7 @@ def names_in(root):
 
 def test_what_engines_leave_is_no_data(tmp_path):
     shown = ["b.parquet/part-0.parquet", "a/c=1/part-0.snappy.parquet", "c.parquet"]
+    shown += ["PART-1.PARQUET"]
     hidden = ["_temporary/x.parquet", ".skmmrec/x.parquet", "a/_x.parquet", "_SUCCESS"]
     hidden += ["a/.c.parquet.crc", "a/notes.txt"]
     touched(*(tmp_path / name for name in shown + hidden))
