@@ -143,16 +143,30 @@ class Blocks:
         for name, columns in groups.items():
             is_number = name in numbers
             dtype = np.float64 if is_number else np.float32
+            given = matrix[:, as_slice(columns)]
             with np.errstate(over="ignore"):  # what is too large is refused by name
-                block = np.array(matrix[:, columns], dtype=dtype, order="C")
+                block = np.array(given, dtype=dtype, order="C")
             present = _present(block, name, is_number, first_row)
             if not is_number and matrix.dtype.itemsize > block.dtype.itemsize:
-                _refuse_tiny(matrix[:, columns], block, name, first_row)
+                _refuse_tiny(given, block, name, first_row)
             block[~present] = 0.0
             values[name] = block
             masks.append(present)
         mask = np.column_stack(masks) if masks else np.empty((len(matrix), 0), bool)
         return cls(values, mask, frozenset(groups) & frozenset(numbers))
+
+
+def as_slice(columns: Any) -> Any:
+    """Return a slice for positions that follow one another: it takes no copy of them.
+
+    Everything else, such as a slice or a mask, is returned as it is.
+    """
+    positions = columns if isinstance(columns, slice) else np.asarray(columns)
+    if isinstance(positions, slice) or positions.dtype.kind not in "iu":
+        return columns
+    if not len(positions) or positions[0] < 0 or (np.diff(positions) != 1).any():
+        return columns
+    return slice(int(positions[0]), int(positions[-1]) + 1)
 
 
 def _appended(block: Any, more: NDArray) -> Any:
@@ -161,6 +175,8 @@ def _appended(block: Any, more: NDArray) -> Any:
     return np.concatenate([block, more])
 
 
+# Rows that are looked at together: few enough that a cache holds what comes of them.
+_AT_ONCE = 2048
 # Beyond this a number is infinite to all that computes in float32.
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -168,14 +184,18 @@ LARGEST = float(np.finfo(np.float32).max)
 def _present(
     block: NDArray, name: str, is_number: bool, first_row: int
 ) -> NDArray[np.bool_]:
-    finite = np.abs(block) <= LARGEST
-    missing = np.isnan(block).all(axis=1)
-    if not is_number:
-        missing |= ~block.any(axis=1)
-    bad = np.flatnonzero(~finite.all(axis=1) & ~missing)
+    finite, missing = np.empty((2, len(block)), bool)
+    for start in range(0, len(block), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        finite[rows] = _are_finite(block[rows]).all(axis=1)
+        missing[rows] = np.isnan(block[rows]).all(axis=1)
+        if not is_number:
+            missing[rows] |= ~block[rows].any(axis=1)
+    bad = np.flatnonzero(~finite & ~missing)
     if len(bad):
-        is_nan = np.isnan(block[bad[0]])
-        is_large = (~finite[bad[0]] & ~is_nan).any()
+        row = block[bad[0]]
+        is_nan = np.isnan(row)
+        is_large = (~_are_finite(row) & ~is_nan).any()
         what = "infinity" if is_large else "NaN"
         raise ValueError(
             f"Input contains {what}: modality {name!r} of row {first_row + bad[0]} is "
@@ -183,6 +203,11 @@ def _present(
             f"{_HINT if is_nan.any() else _LARGE}"
         )
     return np.logical_not(missing)
+
+
+def _are_finite(values: NDArray) -> NDArray[np.bool_]:
+    finite: NDArray[np.bool_] = np.abs(values) <= LARGEST
+    return finite
 
 
 def _refuse_tiny(given: NDArray, block: NDArray, name: str, first_row: int) -> None:
@@ -328,7 +353,7 @@ def _as_matrix(
     table: Any, labels: Sequence[Any] | None, columns: NDArray[np.intp]
 ) -> NDArray:
     by_position = table.iloc if isinstance(table, pd.DataFrame) else table
-    matrix = np.asarray(by_position[:, columns])
+    matrix = np.asarray(by_position[:, as_slice(columns)])
     if matrix.dtype == object:
         # Numbers and None among objects, in one go; dates and words raise.
         with suppress(TypeError, ValueError, OverflowError):

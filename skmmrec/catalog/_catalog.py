@@ -19,6 +19,7 @@ from skmmrec._sklearn import Transformer
 from skmmrec.catalog._blocks import (
     Blocks,
     ColumnGroups,
+    as_slice,
     group_columns,
     read_blocks,
     to_blocks,
@@ -606,4 +607,7 @@ class ItemCatalog:
                 f"'image__0' are expected; got {list(self.items.columns)}"
             )
         names = [str(column) for column in self.content_columns]
-        return read_blocks(table[self.content_columns], names, self.modalities)
+        # Vectors are large: pandas 3 copies none of them for a slice, pandas 2 once.
+        columns = np.flatnonzero(table.columns.isin(self.content_columns))
+        content = table.iloc[:, as_slice(columns)]
+        return read_blocks(content, names, self.modalities)

@@ -1,10 +1,14 @@
 """Columns become modalities; what is missing becomes a mask."""
 
+import tracemalloc
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from skmmrec import ItemCatalog
 from skmmrec.catalog import Blocks
-from skmmrec.catalog._blocks import group_columns, modality_name
+from skmmrec.catalog._blocks import as_slice, group_columns, modality_name
 
 NAN, INF = np.nan, np.inf
 GROUPS = {"text": [0, 1], "image": [2]}
@@ -122,3 +126,36 @@ def test_blocks_are_told_in_a_line():
         "Blocks(2 items, widths={'text': 300, 'image': 500}, "
         "present={'text': 2, 'image': 1})"
     )
+
+
+def test_columns_that_follow_one_another_are_a_slice():
+    table = np.arange(12).reshape(2, 6)
+    for columns in ([2], [1, 2, 3], np.array([4, 5])):
+        assert isinstance(as_slice(columns), slice)
+        np.testing.assert_array_equal(table[:, as_slice(columns)], table[:, columns])
+    masks = [[False, True], [True] * 6]
+    for columns in ([], [2, 1], [0, 2], [-2, -1], [1, 1], slice(1, 3), *masks):
+        assert as_slice(columns) is columns
+
+
+@pytest.mark.parametrize("n_modalities", [1, 2])
+def test_vectors_in_a_table_are_copied_twice_at_most(n_modalities):
+    """They may be most of the memory that there is; pandas 2 copies what is picked."""
+    n_items, width = 20_000, 64
+    names = [f"m{i}__{n}" for i in range(n_modalities) for n in range(width)]
+    values = np.random.default_rng(0).standard_normal((n_items, len(names)), "f4")
+    values[5] = np.nan
+    items = pd.DataFrame(values, columns=names).assign(item_id=np.arange(n_items))
+    catalog = ItemCatalog(items, on_empty="ignore")
+    tracemalloc.start()
+    try:
+        blocks = catalog.blocks
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * values.nbytes
+    for number, block in enumerate(blocks.values.values()):
+        given = values[:, number * width : (number + 1) * width]
+        np.testing.assert_array_equal(block, np.nan_to_num(given))
+        assert not np.shares_memory(block, values)
+    assert blocks.mask.sum() == (n_items - 1) * n_modalities
