@@ -185,6 +185,8 @@ def _collect_items(rows: Rows, catalog: ItemCatalog | None) -> tuple[pd.Index, B
             return items, Blocks.without_content(len(items))
         return items, content.take(order)
     items = sorted_index(catalog.ids.to_numpy())
+    if items.equals(catalog.ids):
+        return items, catalog.blocks
     return items, catalog.blocks.view(catalog.ids.get_indexer(items))
 
 
