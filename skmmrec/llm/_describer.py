@@ -284,7 +284,7 @@ def _as_frame(describer: ItemDescriber, X: Any, reset: bool) -> pd.DataFrame:
             describer, X, reset=reset, dtype=object, ensure_all_finite=False
         )
         return pd.DataFrame(array, columns=[f"x{n}" for n in range(array.shape[1])])
-    table = take_over(X, "X") if table is None else table  # which says what is wrong
+    table = take_over(X if table is None else table, "X")  # which says what is wrong
     validate_data(describer, table, reset=reset, skip_check_array=True)
     if len(table) == 0:
         raise ValueError(f"{_NAME} found 0 rows, while at least 1 is required.")

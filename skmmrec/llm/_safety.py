@@ -19,7 +19,7 @@ from skmmrec.runtime import short_references
 _LONGEST = 20_000
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Cn"}
 _JOINERS = "\u200c\u200d"  # letters of many scripts need them, but no Latin ones
-_LOOSE_JOINERS = re.compile(rf"(?<![^\x00-\x7f{_JOINERS}])[{_JOINERS}]+")
+_LOOSE_JOINERS = re.compile(rf"(?<![^\x00-\x7f\s{_JOINERS}])[{_JOINERS}]+")
 _MANY_JOINERS = re.compile(f"([{_JOINERS}])[{_JOINERS}]+")
 # What is not shown though it counts as a letter or a mark: selectors of variants, of
 # which there are 256, one for each byte of a hidden text, and fillers.

@@ -331,7 +331,10 @@ def test_columns_that_arrow_cannot_filter_are_refused(repo, published):
     apply(store, [view_of(store, source_of("data/ages.parquet"))])
     table = pq.read_table(path)
     notes = pa.array(["a", None, "b"], pa.string_view())
-    pq.write_table(table.append_column("note", notes), path)
+    try:
+        pq.write_table(table.append_column("note", notes), path)
+    except pa.ArrowNotImplementedError:
+        pytest.skip("this pyarrow does not write such columns")
     with pytest.raises(ValueError, match=r"ages.parquet of .* type string_view"):
         delete_ids(repo, users=USERS[0])
     assert read_vectors(repo, "user", [USERS[0]])[1].all()

@@ -37,6 +37,7 @@ HOSTILE = st.lists(PIECES | st.text(max_size=4), max_size=25).map("".join)
 
 @example("&amp;\x00lt;", 1)
 @example("[IN\u2028ST]", 1)
+@example("\u2028\u200c", 1)
 @given(HOSTILE, st.integers(1, 60))
 def test_cleaned_text_is_one_short_line_that_closes_nothing(text, length):
     line = clean(text, length)
