@@ -489,6 +489,11 @@ def _reason_against():
     return None if place.type == "cuda" else f"a gradient lies on {place}"
 
 
+def was_used():
+    """Tell whether gradients may have been computed on a GPU that is not there."""
+    return _reason_against.cache_info().currsize > 0
+
+
 @contextmanager
 def _pretended():
     global _open

@@ -14,7 +14,7 @@ from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.recommender import MatrixFactorizationRecommender, Training
 from skmmrec.runtime import ForkSafeLock, cached_property, n_cores, shared_model
-from tests.forks import in_child, needs_fork, quietly, use_cores
+from tests.forks import forking, in_child, needs_fork, quietly, use_cores
 
 pytestmark = [needs_fork, quietly]
 
@@ -115,7 +115,7 @@ def test_a_search_in_forked_processes(catalog, X):
 
     expected = scores(None)
     use_cores()
-    with parallel_config(backend="multiprocessing"):
+    with parallel_config(backend="multiprocessing"), forking():
         np.testing.assert_allclose(scores(2), expected, rtol=1e-5, atol=1e-5)
 
 

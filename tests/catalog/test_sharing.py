@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.recommender import Training
+from tests.forks import forking
 
 N_ITEMS, N_USERS = 30, 20
 
@@ -139,7 +140,7 @@ def test_a_parallel_search_encodes_once(log, tmp_path, backend):
     """Items and users, in a search that is the first to touch the catalogues."""
     users = catalog_of(tmp_path / "users", key="user_id", n=N_USERS)
     rec = recommender(catalog_of(log), user_catalog=users)
-    with parallel_config(backend=backend):
+    with parallel_config(backend=backend), forking():
         found = search(rec, n_jobs=2).fit(interactions())
     assert times_encoded(log) == 1
     assert len((tmp_path / "users").read_text().splitlines()) == N_USERS

@@ -28,14 +28,14 @@ from skmmrec.feature_store import (
 from .conftest import make_recommender
 
 TAGS = {"team": "shop"}
+PRICES = pd.DataFrame({"price": range(30)}, index=range(30))
 
 
 @pytest.fixture(scope="module")
 def published(filled, tmp_path_factory):
     """A repository that was published to, described, and published to again."""
     repo = filled(describe, tmp_path_factory.mktemp("described") / "repo")
-    prices = pd.DataFrame({"price": range(30)}, index=range(30))
-    publish(make_recommender(version="v2"), repo, features=prices)
+    publish(make_recommender(version="v2"), repo, features=PRICES)
     return repo, open_store(repo)
 
 
@@ -125,7 +125,7 @@ def test_a_service_of_a_version_keeps_what_is_said_of_it(published):
     service = store.get_feature_service("model_v2")
     service.owner = "me@example.com"
     store.apply([service])
-    publish(make_recommender(version="v2", seed=1), repo)
+    publish(make_recommender(version="v2", seed=1), repo, features=PRICES)
     service = open_store(repo).get_feature_service("model_v2")
     assert (service.owner, service.tags) == ("me@example.com", {"model_version": "v2"})
 
