@@ -43,7 +43,7 @@ def when(item):
     Behind those that fork are those whose gradients are on GPUs that are pretended:
     they start threads of torch, after which no fork computes gradients.
     """
-    if "pretended_gpus" in vars(getattr(item, "module", None) or object):
+    if hasattr(getattr(item, "module", None), "pretended_gpus"):
         return 2
     if item.path.parent == ROOT / "tests":
         return 0

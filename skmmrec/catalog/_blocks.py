@@ -146,9 +146,10 @@ class Blocks:
             given = matrix[:, as_slice(columns)]
             with np.errstate(over="ignore"):  # what is too large is refused by name
                 block = np.array(given, dtype=dtype, order="C")
-            present = _present(block, name, is_number, first_row)
+            largest = _largest(block)
+            present = _present(block, largest, name, is_number, first_row)
             if not is_number and matrix.dtype.itemsize > block.dtype.itemsize:
-                _refuse_tiny(given, block, name, first_row)
+                _refuse_tiny(given, largest, name, first_row)
             block[~present] = 0.0
             values[name] = block
             masks.append(present)
@@ -161,12 +162,11 @@ def as_slice(columns: Any) -> Any:
 
     Everything else, such as a slice or a mask, is returned as it is.
     """
-    positions = columns if isinstance(columns, slice) else np.asarray(columns)
-    if isinstance(positions, slice) or positions.dtype.kind not in "iu":
+    positions = np.asarray(columns)
+    if positions.dtype.kind not in "iu" or not len(positions) or positions[0] < 0:
         return columns
-    if not len(positions) or positions[0] < 0 or (np.diff(positions) != 1).any():
-        return columns
-    return slice(int(positions[0]), int(positions[-1]) + 1)
+    follow = (np.diff(positions) == 1).all()
+    return slice(int(positions[0]), int(positions[-1]) + 1) if follow else columns
 
 
 def _appended(block: Any, more: NDArray) -> Any:
@@ -181,38 +181,37 @@ _AT_ONCE = 2048
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def _present(
-    block: NDArray, name: str, is_number: bool, first_row: int
-) -> NDArray[np.bool_]:
-    finite, missing = np.empty((2, len(block)), bool)
+def _largest(block: NDArray) -> NDArray[np.floating]:
+    """Return the largest size of a number in each row; NaN where any is missing."""
+    largest = np.empty(len(block), block.dtype)
     for start in range(0, len(block), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
-        finite[rows] = _are_finite(block[rows]).all(axis=1)
-        missing[rows] = np.isnan(block[rows]).all(axis=1)
-        if not is_number:
-            missing[rows] |= ~block[rows].any(axis=1)
-    bad = np.flatnonzero(~finite & ~missing)
+        np.abs(block[rows]).max(axis=1, initial=0.0, out=largest[rows])
+    return largest
+
+
+def _present(
+    block: NDArray, largest: NDArray, name: str, is_number: bool, first_row: int
+) -> NDArray[np.bool_]:
+    missing = np.isnan(largest)
+    missing[missing] = np.isnan(block[missing]).all(axis=1)
+    if not is_number:
+        missing |= largest == 0
+    bad = np.flatnonzero(~(largest <= LARGEST) & ~missing)
     if len(bad):
         row = block[bad[0]]
-        is_nan = np.isnan(row)
-        is_large = (~_are_finite(row) & ~is_nan).any()
-        what = "infinity" if is_large else "NaN"
+        what = "infinity" if (np.abs(row) > LARGEST).any() else "NaN"
         raise ValueError(
             f"Input contains {what}: modality {name!r} of row {first_row + bad[0]} is "
             f"neither a finite vector nor wholly missing ({len(bad)} such rows)."
-            f"{_HINT if is_nan.any() else _LARGE}"
+            f"{_HINT if np.isnan(row).any() else _LARGE}"
         )
     return np.logical_not(missing)
 
 
-def _are_finite(values: NDArray) -> NDArray[np.bool_]:
-    finite: NDArray[np.bool_] = np.abs(values) <= LARGEST
-    return finite
-
-
-def _refuse_tiny(given: NDArray, block: NDArray, name: str, first_row: int) -> None:
+def _refuse_tiny(given: NDArray, largest: NDArray, name: str, first_row: int) -> None:
     """Refuse vectors of which little or nothing is left in float32."""
-    rows = np.flatnonzero(np.abs(block).max(axis=1, initial=0.0) < _LEAST)
+    rows = np.flatnonzero(largest < _LEAST)
     rows = rows[given[rows].any(axis=1)] if len(rows) else rows
     if len(rows):
         raise ValueError(

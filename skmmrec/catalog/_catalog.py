@@ -365,9 +365,6 @@ class ItemCatalog:
             return self._stored.read(content)
         self.blocks  # noqa: B018 - fits the encoder
         readable = self._readable_columns
-        twice = content.columns[content.columns.duplicated()]
-        if len(twice):
-            raise ValueError(f"content has several columns named {twice[0]!r}")
         unknown = [c for c in content.columns if c not in self.items.columns]
         if unknown or not any(column in content.columns for column in readable):
             raise ValueError(

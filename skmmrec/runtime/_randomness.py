@@ -133,8 +133,9 @@ def _draw(func: Any, args: Any, kwargs: Any, generator: torch.Generator) -> Any:
         return other(*args, generator=generator, **kwargs)
     if func is torch.ops.aten.native_dropout.default:
         return _native_dropout(generator, *args, **kwargs)
-    if func in _fillers():
-        return _fillers()[func](torch.empty_like(*args, **kwargs), generator=generator)
+    fill = _fillers().get(func)
+    if fill is not None:
+        return fill(torch.empty_like(*args, **kwargs), generator=generator)
     with _in_place_of_the_default(generator):
         return func(*args, **kwargs)
 

@@ -43,10 +43,7 @@ def ranges(keys: Tensor, wanted: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _table(size: int, device: torch.device) -> Tensor:
-    """Make a table of counts, whose cost is the memory that it takes.
-
-    In int32, as there are fewer than 2**31 of anything in some steps.
-    """
+    """Make a table of counts: small numbers, as what it costs is its memory."""
     return torch.zeros(size, dtype=torch.int32, device=device)
 
 
