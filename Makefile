@@ -7,8 +7,8 @@ STAMP := $(VENV)/.installed
 # One thread a worker: torch's threads get in each other's way on a busy machine. Byte
 # code is kept, whatever the environment says: workers and the processes that tests start
 # would each compile every module anew. The order is that of conftest.py.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
-	--numprocesses 2 --dist loadfile --no-loadscope-reorder
+IN_TWO := -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python $(IN_TWO)
 QUICK := -m "not slow and not pages and not gpu and not services and not cluster \
 	and not browser"
 # What torch, MKL and oneDNN compute with on an old and on a common processor.
@@ -87,8 +87,7 @@ test-numerics: $(STAMP)
 	PANDAS_FUTURE_INFER_STRING=1 $(PYTEST) $(QUICK) --random-order
 
 test-pandas3: $(STAMP3)
-	OMP_NUM_THREADS=1 $(VENV3)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-		$(QUICK) $(NO_FEAST)
+	OMP_NUM_THREADS=1 $(VENV3)/bin/python $(IN_TWO) $(QUICK) $(NO_FEAST)
 
 $(STAMP3): pyproject.toml constraints.txt .ci/without_feast.py
 	$(PYTHON) -m venv $(VENV3)
@@ -101,8 +100,7 @@ $(STAMP3): pyproject.toml constraints.txt .ci/without_feast.py
 	touch $@
 
 test-oldest: $(STAMP_OLDEST)
-	OMP_NUM_THREADS=1 $(VENV_OLDEST)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-		$(QUICK)
+	OMP_NUM_THREADS=1 $(VENV_OLDEST)/bin/python $(IN_TWO) $(QUICK)
 
 # pip cannot ask for the lowest versions; what those need in turn is the newest that fits.
 $(STAMP_OLDEST): pyproject.toml
