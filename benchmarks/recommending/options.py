@@ -122,6 +122,7 @@ OPTIONS: dict[str, Option] = {
     **_training("max_epochs", 5, 20),
     **_training("batch_size", 512, 2048),
     **_training("learning_rate", 0.005, 0.02),
+    **_training("averaging", 0.0, 1.0),
     **_training("n_negatives", 128, 2048),
     **_training("own_negatives", True, False),
     **_training("clip_norm", 1.0),

@@ -142,6 +142,8 @@ def _idle(
     plan: Plan, model: FittedModel, half_life: float | Literal["auto"] | None
 ) -> Iterator[tuple[str, str]]:
     yield from _idle_tasks(plan, model)
+    if plan.early_stopping and plan.training.averaging not in ("auto", 0):
+        yield "training.averaging", "early stopping keeps the weights of one epoch"
     yield from _idle_content(plan, model)
     yield from _idle_processes(plan, model)
     yield from _idle_device(plan)

@@ -21,6 +21,7 @@ from tests.recommender.saved import editing
 BY_HAND = {
     "training__batch_size": 64,
     "training__own_negatives": True,
+    "training__averaging": 0.5,
     "regularization__id_l2": 2.0,
     "regularization__modality_dropout": 0.1,
     "half_life": 3.0,

@@ -206,6 +206,15 @@ LEARNING = {
     "training__max_epochs": [Changes(1, losses), Refused(-1, "'max_epochs'")],
     "training__batch_size": [Changes(5), Refused(0, "'batch_size'")],
     "training__learning_rate": [Changes(0.1), Refused(0.0, "'learning_rate'")],
+    "training__averaging": [
+        Changes(0.3),
+        Refused(1.1, "'averaging'"),
+        Refused(
+            0.3,
+            "averaging has no effect here: early stopping keeps",
+            {"early_stopping": EarlyStopping()},
+        ),
+    ],
     "training__n_negatives": [Changes(3), Refused(0, "'n_negatives'")],
     "training__own_negatives": [
         Changes(True, where={"training__own_negatives": False}),

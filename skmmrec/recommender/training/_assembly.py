@@ -9,13 +9,13 @@ from skmmrec.interactions import History
 from skmmrec.recommender._user_towers import MeanTower
 from skmmrec.recommender.network import FusionNetwork, Neighbours, place, to_tensors
 from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._by_precision import choose_modality_dropout
 from skmmrec.recommender.training._density import (
     Density,
     choose_batch_size,
     choose_own_negatives,
 )
 from skmmrec.recommender.training._loop import TrainingOptions
-from skmmrec.recommender.training._modality_dropout import choose_modality_dropout
 from skmmrec.recommender.training._plan import Plan
 from skmmrec.recommender.training._problem import Examples, Problem
 from skmmrec.recommender.training._processes import agree

@@ -34,6 +34,7 @@ from skmmrec.recommender.training._split_tables import joined
 from skmmrec.recommender.training._step import LossOfBatch, Noise
 from skmmrec.recommender.training._touched import choose_lazy
 from skmmrec.recommender.training._validation import Monitor
+from skmmrec.recommender.training._weight_average import WeightAverage
 from skmmrec.runtime import keeping_memory, n_cores, torch_threads
 
 _log = logging.getLogger("skmmrec.recommender")
@@ -52,8 +53,9 @@ class TrainingOptions:
     """Hyper-parameters of the loop; `Training` documents them.
 
     `shared_rate` is the learning rate of the parameters that all items and users share,
-    relative to `learning_rate`. `split` says of whose tables the network has this
-    process's rows alone, and how many rows there are in all.
+    relative to `learning_rate`. `averaging` is the strength of a `WeightAverage`, and
+    the share of the rate that is left in the end. `split` says of whose tables the
+    network has this process's rows alone, and how many rows there are in all.
     """
 
     epochs: int
@@ -66,6 +68,7 @@ class TrainingOptions:
     half: bool = False
     patience: int | None = None
     warmup: float = 0.05
+    averaging: float = 0.0
     split: Mapping[str, int] = field(default_factory=dict)
     cuda_graphs: bool | Literal["auto"] = False
 
@@ -115,6 +118,7 @@ class Trainer:
         self.generators = loss.generators
         self.history: list[Epoch] = []
         self.graphs: Graphs | None = None
+        self.average: WeightAverage | None = None
         self.best: dict[str, Tensor] | None = None
         self.deadline = time.monotonic() + (options.max_time or math.inf)
 
@@ -133,6 +137,7 @@ class Trainer:
         if len(self.batcher.examples) == 0:
             return
         self._seed()
+        self.average = self._make_average()
         self._resume()
         yield from self.history
         module = parallel(self.loss, bool(self.options.split))
@@ -148,20 +153,33 @@ class Trainer:
             if self.graphs is not None:
                 self.graphs.forget()
         self.loss.eval()
-        if self.best is None:
-            self.optimizer.settle()
-        else:
+        if self.best is not None:
             self.loss.network.load_state_dict(self.best)
+            return
+        self.optimizer.settle()
+        if self.average is not None:
+            self.average.give()
 
     def _make_optimizer(self) -> Optimizer:
         return Optimizer(
             self.loss.network,
-            Schedule(self.options.learning_rate, self.n_steps, self.options.warmup),
+            Schedule(
+                self.options.learning_rate,
+                self.n_steps,
+                self.options.warmup,
+                self.options.averaging,
+            ),
             shared_rate=self.options.shared_rate,
             id_decay=self.options.id_decay,
             lazy=self._lazy(),
             split=self.options.split,
         )
+
+    def _make_average(self) -> WeightAverage | None:
+        strength = self.options.averaging
+        if strength == 0:
+            return None
+        return WeightAverage(self.loss.network, self.n_steps, strength)
 
     def _make_graphs(self) -> Graphs | None:
         """Record the steps, if that is wanted and nothing speaks against it."""
@@ -208,6 +226,7 @@ class Trainer:
             n_steps += 1
             # They are views of the block, which is freed before the next one is made.
             del batch, noise, routes
+            self._take_average()
             if self._is_late():
                 break
             if self.after_step is not None:
@@ -247,6 +266,12 @@ class Trainer:
             # If the caller has an autocast open, torch would go on with cached weights.
             torch.clear_autocast_cache()
         return loss.detach()
+
+    def _take_average(self) -> None:
+        """Count the weights, where those of this step are averaged."""
+        if self.average is not None and self.average.wants(self.optimizer.n_steps):
+            self.optimizer.settle()
+            self.average.take()
 
     def _judge(self) -> float | None:
         """Score of the network, which is kept if it is the best so far."""
@@ -339,6 +364,7 @@ class Trainer:
                 "generators": generators,
                 "seed": self.generators.first_seed,
                 "history": [tuple(epoch) for epoch in self.history],
+                "average": None if self.average is None else self.average.state_dict(),
             },
             # Each process puts its file in place when all have written theirs.
             wait if self.options.split else None,
@@ -358,6 +384,8 @@ class Trainer:
         self.loss.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.history = [Epoch(*epoch) for epoch in state["history"]]
         self.order.set_state(state["order"])
         rank, size = world()

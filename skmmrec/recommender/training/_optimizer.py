@@ -20,7 +20,7 @@ from skmmrec.recommender.training._shared_adam import Route, SharedAdam
 
 @dataclass(frozen=True)
 class Schedule:
-    """Rate of each step: a short linear warm-up, then half a cosine down to zero.
+    """Rate of each step: a short linear warm-up, then half a cosine down.
 
     Attributes
     ----------
@@ -30,11 +30,14 @@ class Schedule:
         Steps in all.
     warmup : float
         Share of them until the peak.
+    floor : float
+        Share of the peak that is left in the end.
     """
 
     peak: float
     n_steps: int
     warmup: float
+    floor: float = 0.0
 
     def __call__(self, step: int) -> float:
         """Rate of a step, from the number of steps before it."""
@@ -46,7 +49,8 @@ class Schedule:
         if step < warmup:
             return (step + 1) / warmup
         done = (step - warmup) / max(1, self.n_steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        falling = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return self.floor + (1 - self.floor) * falling
 
 
 # No table is split.

@@ -22,6 +22,10 @@ from skmmrec.recommender.training._assembly import (
     make_options,
     make_rng,
 )
+from skmmrec.recommender.training._by_precision import (
+    choose_averaging,
+    choose_modality_dropout,
+)
 from skmmrec.recommender.training._checkpoints import checkpoint_of
 from skmmrec.recommender.training._density import (
     Density,
@@ -35,7 +39,6 @@ from skmmrec.recommender.training._memory_trial import (
     can_remember,
     choose_memory,
 )
-from skmmrec.recommender.training._modality_dropout import choose_modality_dropout
 from skmmrec.recommender.training._plan import (
     Epoch,
     MemoryWeight,
@@ -120,7 +123,9 @@ def train_networks(
         if number == 0 and hides_by_itself(problem, plan):
             choices.note("modality_dropout", choose_modality_dropout(id_l2))
         if design.is_trained:
-            epochs = _train(network, problem, plan, generators, source, number, id_l2)
+            averaging = _averaging(problem, plan, id_l2, choices)
+            learned = (source, number, id_l2, averaging)
+            epochs = _train(network, problem, plan, generators, *learned)
             curves.append(watch(epochs, plan.training.max_epochs))
         networks.append(_whole(network, split))
     _forget_checkpoints(problem, plan, source)
@@ -155,6 +160,20 @@ def hides_by_itself(problem: Problem, plan: Plan) -> bool:
     """Tell whether training chooses how often it hides a modality."""
     is_auto = plan.regularization.modality_dropout == "auto"
     return is_auto and plan.design.is_trained and bool(problem.content.values)
+
+
+def _averaging(problem: Problem, plan: Plan, id_l2: float, choices: Choices) -> float:
+    """Tell how far weights are averaged, and note it where that is left to the fit."""
+    given = plan.training.averaging
+    if plan.early_stopping is not None:
+        return 0.0
+    if given != "auto":
+        return float(given)
+    if not any(task.sampled for task in problem.tasks):
+        return 0.0
+    choice = choose_averaging(Density.of(problem.history), id_l2)
+    choices.note("averaging", choice)
+    return float(choice.value)
 
 
 def weigh_tasks(networks: Sequence[FusionNetwork], tasks: Sequence[Task]) -> Choice:
@@ -266,11 +285,13 @@ def _train(
     source: Source | None,
     number: int,
     id_l2: float,
+    averaging: float,
 ) -> Iterator[Epoch]:
     """Train one network, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(problem, plan, generators)
     decay = id_l2 / max(1, len(examples))
     options = make_options(network, problem, plan, len(problem.history.items), decay)
+    options = replace(options, averaging=averaging)
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
     batcher = make_batcher(problem, plan, generators, history, examples)

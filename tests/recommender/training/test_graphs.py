@@ -192,8 +192,13 @@ def test_every_fusion(fusion, record):
 
 @pytest.mark.parametrize(
     "options",
-    [{"clip_norm": 0.05}, {"half": True}, {"shared_rate": 0.1, "warmup": 0.5}],
-    ids=["clipped", "half", "shared rate"],
+    [
+        {"clip_norm": 0.05},
+        {"half": True},
+        {"shared_rate": 0.1, "warmup": 0.5},
+        {"averaging": 1.0},
+    ],
+    ids=["clipped", "half", "shared rate", "averaged"],
 )
 def test_settings_of_the_loop(options, record):
     expected = trained(made(fitted("default")), **options)

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import ContentRecommender
-from skmmrec.recommender.training._modality_dropout import choose_modality_dropout
+from skmmrec.recommender.training._by_precision import choose_modality_dropout
 from tests.recommender.two_tastes import fit
 
 AUTO = "regularization__modality_dropout"
