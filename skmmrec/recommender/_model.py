@@ -182,7 +182,10 @@ class FittedModel:
     def _update_some_items(self, rows: NDArray) -> None:
         """Compute the vectors and biases of some items that are met."""
         if self.graph is not None:
+            before = self.item_vectors
             self.update_items()
+            changed: NDArray = np.any(before != self.item_vectors, axis=1)
+            self._update_users_of(changed)
             return
         content = self.content.take(rows)
         vectors, biases = self.item_vectors.copy(), self.item_biases.copy()
@@ -379,6 +382,12 @@ class FittedModel:
         vectors = np.empty((len(data.users), self.user_vectors.shape[1]), np.float32)
         vectors[: len(self.user_vectors)] = self.user_vectors
         self._update_some_users(rows, vectors)
+
+    def _update_users_of(self, chosen: NDArray[np.bool_]) -> None:
+        """Make users anew whose histories hold items marked in `chosen`: (n_items,)."""
+        history = self.data.history
+        rows = np.unique(history.users[chosen[history.items]])
+        self._update_some_users(rows, self.user_vectors.copy())
 
     def _update_some_users(self, rows: NDArray, vectors: NDArray[np.float32]) -> None:
         """Fill in the vectors of users at these positions, and use all of `vectors`."""
