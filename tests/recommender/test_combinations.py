@@ -189,6 +189,9 @@ def check(rec, world, folder):
     check_parts(rec, lists[lists["rank"] <= 2])
     again = loaded(rec, folder)
     assert again.model_.fingerprint() == rec.model_.fingerprint()
+    pd.testing.assert_frame_equal(
+        again.user_vectors_, rec.user_vectors_, check_exact=True
+    )
     pd.testing.assert_frame_equal(again.recommend(k=n), lists, check_exact=True)
     return again
 
