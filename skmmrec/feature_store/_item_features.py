@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,6 @@ from skmmrec.interactions import ITEM, USER, unmasked
 from ._types import Content, Contents, FurtherVectors
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# Words that a filter reads otherwise; of no use as the name of a feature.
-_WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
 _TYPES: dict[str, type] = {"int64": int, "float64": float, "bool": bool, "string": str}
 _TAKEN = {
     USER,
@@ -268,12 +267,14 @@ def _rows_of(index: pd.Index, item_ids: Sequence[Id], argument: str) -> np.ndarr
 
 def checked_name(name: Hashable, argument: str) -> str:
     """Refuse what is no name, or another feature's."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _WORDS:
+    is_feature = argument == "features"
+    # A condition is read as Python reads it: it could not name such a feature.
+    is_word = is_feature and iskeyword(name)
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or is_word:
         raise ValueError(
             f"{argument} has the name {name!r:.100}; a feature's name has letters, "
-            "digits and underscores, begins with a letter and is no word of a filter"
+            "digits and underscores, begins with a letter and is no word of Python"
         )
-    is_feature = argument == "features"
     stored = name if is_feature else vector_feature(name)
     if stored.lower() in _TAKEN or (is_feature and stored.endswith("_vector")):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import decimal
 import json
+from keyword import kwlist, softkwlist
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from skmmrec.feature_store import (
     verify,
 )
 from skmmrec.feature_store._item_features import item_columns, vector_columns
+from skmmrec.feature_store.backends.base import filter_names, parse_filter
 from skmmrec.recommender import ContentRecommender
 
 from .conftest import make_recommender
@@ -118,6 +120,16 @@ def test_names_that_no_feature_can_have_are_refused(name):
     table.columns = pd.Index([name], dtype=object, tupleize_cols=False)
     with pytest.raises(ValueError, match="features has the name"):
         item_columns(table, IDS)
+
+
+@pytest.mark.parametrize("name", [*kwlist, *softkwlist, "print", "klass"])
+def test_a_condition_can_name_each_feature_that_is_published(name):
+    try:
+        item_columns(pd.DataFrame({name: [1.0]}), IDS)
+    except ValueError:
+        assert name in kwlist or name == "_"
+    else:
+        assert [*filter_names(parse_filter(f"{name} == 1"))] == [name]
 
 
 @pytest.mark.parametrize("argument", ["features", "vectors"])
