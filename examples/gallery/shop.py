@@ -68,7 +68,7 @@ def draw_row(axes, photos, captions):
 
 
 some = items[items["image"].notna()].head(6)
-_, axes = plt.subplots(1, 6, figsize=(9, 1.8), layout="constrained")
+_, axes = plt.subplots(1, 6, figsize=(9, 1.9), layout="constrained")
 draw_row(axes, some["image"], some["title"].str.replace(" ", "\n", n=1))
 plt.show()
 
