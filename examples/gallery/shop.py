@@ -213,8 +213,8 @@ plt.show()
 # -------------------------
 #
 # Copies of the new goods, the same but for the photo, are added to the catalogue.
-# Nothing is trained for that. A missing photo is not a black one: only words and price
-# count.
+# Nothing is trained for that. A missing photo is not a black one: only the other
+# columns count.
 
 model = models["all"]
 twins = items[items["item_id"].isin(arrivals) & items["image"].notna()]
