@@ -269,7 +269,7 @@ def checked_name(name: Hashable, argument: str) -> str:
     """Refuse what is no name, or another feature's."""
     is_feature = argument == "features"
     # A condition is read as Python reads it: it could not name such a feature.
-    is_word = is_feature and iskeyword(name)
+    is_word = is_feature and iskeyword(str(name))
     if not isinstance(name, str) or not _NAME.fullmatch(name) or is_word:
         raise ValueError(
             f"{argument} has the name {name!r:.100}; a feature's name has letters, "
