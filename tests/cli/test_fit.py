@@ -275,7 +275,9 @@ def test_items_without_content_may_live_by_their_interactions(
     empty.to_csv(tmp_path / "items.csv", index=False)
     run("encode", tmp_path / "items.csv", tmp_path / "v", *CONTENT)
     args = ["fit", tables / "likes.csv", tmp_path / "m", "--items", tmp_path / "v"]
-    assert "item '004' (row 4) has no modality" in run(*args, *SEED, code=3).stderr
+    told = run(*args, *SEED, code=3).stderr
+    assert "item '004' (row 4) has no modality" in told
+    assert "--on-empty ignore" in told
     run(*args, *SEED, "--on-empty", "ignore")
 
 
