@@ -234,10 +234,7 @@ def _of_type(column: Column, types: Mapping[str, type]) -> Column:
 
 def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column]:
     """Return each column, in the order of the items."""
-    if not isinstance(features, pd.DataFrame):
-        raise TypeError(
-            f"features must be a DataFrame by item id, got {type(features).__name__}"
-        )
+    _check_frame("features", features)
     rows = _rows_of(features.index, item_ids, "features").tolist()
     repeated = features.columns[features.columns.duplicated()].tolist()
     if repeated:
@@ -246,6 +243,17 @@ def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column
         checked_name(name, "features"): _column(name, features[name], rows)
         for name in features.columns
     }
+
+
+def _check_frame(what: str, table: object) -> None:
+    """Refuse tables of other libraries, which have no index."""
+    if not isinstance(table, pd.DataFrame):
+        kind = type(table)
+        library = kind.__module__.partition(".")[0]
+        raise TypeError(
+            f"{what} must be a DataFrame of pandas, indexed by item id, as "
+            f"items.set_index(key)[columns] is, got {library}.{kind.__qualname__}"
+        )
 
 
 def _rows_of(index: pd.Index, item_ids: Sequence[Id], argument: str) -> np.ndarray:
@@ -341,10 +349,7 @@ def _example(values: pd.Series) -> str:
 def _vectors(
     what: str, feature: str, table: pd.DataFrame, item_ids: Sequence[Id]
 ) -> Column:
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"{what} must be a DataFrame by item id, got {type(table).__name__}"
-        )
+    _check_frame(what, table)
     if not table.shape[1] or not all(map(types.is_numeric_dtype, table.dtypes)):
         raise TypeError(f"{what} must have columns of numbers, and no others")
     rows = _rows_of(table.index, item_ids, what)

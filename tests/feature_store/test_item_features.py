@@ -6,6 +6,7 @@ from keyword import kwlist, softkwlist
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -154,6 +155,9 @@ def test_tables_of_another_type_are_refused(repo, recommender):
     for given in ({"price": [1]}, [1], pd.Series([1])):
         with pytest.raises(TypeError, match="features must be a DataFrame"):
             publish(recommender, repo, features=given)
+    for make, kind in ((pl.DataFrame, "polars.DataFrame"), (pa.table, "pyarrow.Table")):
+        with pytest.raises(TypeError, match=f"of pandas, indexed by .*, got {kind}$"):
+            publish(recommender, repo, features=make({"price": [1]}))
     table = pd.DataFrame({"a": [1], "b": [2]}, [3])
     table.columns = ["a", "a"]
     with pytest.raises(ValueError, match="column 'a' more than once"):
