@@ -294,6 +294,37 @@ def test_gains_that_are_none_are_named(tables, gain):
         evaluate_ranking(recommendations, relevant.assign(gain=gains))
 
 
+def lists_of(*lengths):
+    """Lists of users 0, 1, ... that begin with the same items."""
+    users = np.repeat(range(len(lengths)), lengths)
+    items = np.concatenate([np.arange(length) for length in lengths])
+    return pd.DataFrame({"user_id": users, "item_id": items})
+
+
+def test_lists_that_are_cut_before_a_metric_are_told():
+    """Of lists of ten, recall@20 would count all that follows as missed."""
+    relevant = pd.DataFrame({"user_id": [0, 1, 2], "item_id": [1, 2, 15]})
+    with pytest.warns(
+        UserWarning, match=r"all lists have 10 items, and recall@20.*k=20"
+    ):
+        evaluate_ranking(lists_of(10, 10), relevant, ["ndcg@10", "recall@20"])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "items", "recall"),
+    [
+        ((20, 20), [1, 25], 0.5),  # as long as the metric
+        ((10, 12), [1, 25], 0.5),  # what is left of the items differs
+        ((10, 10), [1, 2], 1.0),  # all the items that there are
+        ((10,), [1, 25], 0.5),  # one list tells nothing
+    ],
+)
+def test_lists_that_have_run_out_of_items_are_not(lengths, items, recall):
+    relevant = pd.DataFrame({"user_id": range(len(items)), "item_id": items})
+    found = evaluate_ranking(lists_of(*lengths), relevant, ["recall@20"])
+    assert found.mean()["recall@20"] == pytest.approx(recall, abs=1e-12)
+
+
 def test_one_user_and_one_item():
     one = pd.DataFrame({"user_id": ["ann"], "item_id": ["x"]})
     evaluation = evaluate_ranking(one, one)
