@@ -74,6 +74,32 @@ def test_an_item_recommended_twice_counts_once():
     assert lists.relevance.tolist() == [[True, False, True]]
 
 
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("order", ["one after the other", "by rank", "in any order"])
+@pytest.mark.parametrize("key", ["user_id", "query"])
+def test_lists_of_users_who_were_asked_for_twice_count_once(tables, times, order, key):
+    """As of `recommend(test["user_id"])`, where a user has several rows."""
+    once, relevant = (table.rename(columns={"user_id": key}) for table in tables)
+    some = once[once[key].isin(once[key].unique()[::2])]
+    again = pd.concat([once, *[some] * times], ignore_index=True)
+    if order == "by rank":
+        again = again.sort_values("rank", kind="stable")
+    elif order == "in any order":
+        again = again.sample(frac=1, random_state=0)
+    expected = evaluate_ranking(once, relevant, ["ndcg@5", "auc@5"])
+    found = evaluate_ranking(again, relevant, ["ndcg@5", "auc@5"])
+    pd.testing.assert_frame_equal(found.per_user, expected.per_user)
+
+
+def test_items_of_one_rank_stay():
+    lists = pd.DataFrame(
+        {"user_id": 1, "item_id": [5, 6, 5, 6, 7], "rank": [1, 1, 1, 1, 2]}
+    )
+    relevant = pd.DataFrame({"user_id": [1, 1], "item_id": [6, 7]})
+    found = ranked_relevance(lists, relevant)
+    assert found.relevance.tolist() == [[False, True, True]]
+
+
 def test_many_users_are_looked_up_in_parts(monkeypatch, tables):
     whole = ranked_relevance(*tables)
     monkeypatch.setattr("skmmrec.metrics._relevance._TABLE_BYTES", 60)
