@@ -185,6 +185,20 @@ def skip_unset(_app: Sphinx, _context: Any, lines: list[str]) -> None:
     lines[:] = [line for line in lines if "Sentinel.UNSET" not in line]
 
 
+def show_as_typed(_app: Sphinx, _context: Any, lines: list[str]) -> None:
+    """Show examples in blocks of code: prose would bend the quotes of a command."""
+    shown: list[str] = []
+    for line in lines:
+        if line.startswith("|   "):
+            shown.append(line.removeprefix("|"))
+        elif line.startswith("| "):
+            language = "sh" if line.startswith("| Example") else "text"
+            shown += [line.removeprefix("| "), "", f".. code-block:: {language}", ""]
+        else:
+            shown.append(line)
+    lines[:] = shown
+
+
 def refuse_other_hosts(app: Sphinx, error: Exception | None) -> None:
     """Fail where a page would fetch a script, a style or a picture from elsewhere."""
     asset = re.compile(
@@ -209,5 +223,6 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", escape_shapes, priority=400)
     app.connect("missing-reference", resolve)
     app.connect("sphinx-click-process-options", skip_unset)
+    app.connect("sphinx-click-process-epilog", show_as_typed)
     app.connect("build-finished", refuse_other_hosts)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))

@@ -68,16 +68,6 @@ def encode(items: pd.DataFrame) -> ItemCatalog:
     return ItemCatalog(items, encoder)
 
 
-def only(catalog: ItemCatalog, *modalities: str) -> ItemCatalog:
-    """Keep some of the films' modalities, without encoding them again."""
-    blocks = catalog.blocks
-    vectors = [
-        pd.DataFrame(blocks.values[name]).add_prefix(f"{name}__") for name in modalities
-    ]
-    ids = pd.Series(catalog.ids, name="item_id")
-    return ItemCatalog(pd.concat([ids, *vectors], axis=1), on_empty="ignore")
-
-
 def ndcg(ranked: pd.DataFrame, test: pd.DataFrame) -> float:
     """NDCG@10 of ranked lists."""
     return float(evaluate_ranking(ranked, test, ["ndcg@10"]).mean()["ndcg@10"])
@@ -100,7 +90,8 @@ def cold_table(catalog: ItemCatalog, X: pd.DataFrame, seed: int) -> dict[str, fl
     rows = {"random order": ndcg(random_lists(test, cold, seed), test)}
     names = catalog.blocks.modalities
     for kept in [*([name] for name in names), names]:
-        rec = MultimodalFusionRecommender(only(catalog, *kept), random_state=seed)
+        some = catalog.select(kept, on_empty="ignore")
+        rec = MultimodalFusionRecommender(some, random_state=seed)
         ranked = rec.fit(train).recommend(test["user_id"].unique(), 10, items=cold)
         rows[" + ".join(kept)] = ndcg(ranked, test)
     return rows

@@ -68,7 +68,7 @@ def draw_row(axes, photos, captions):
 
 
 some = items[items["image"].notna()].head(6)
-_, axes = plt.subplots(1, 6, figsize=(9, 1.8), layout="constrained")
+_, axes = plt.subplots(1, 6, figsize=(9, 1.9), layout="constrained")
 draw_row(axes, some["image"], some["title"].str.replace(" ", "\n", n=1))
 plt.show()
 
@@ -213,8 +213,8 @@ plt.show()
 # -------------------------
 #
 # Copies of the new goods, the same but for the photo, are added to the catalogue.
-# Nothing is trained for that. A missing photo is not a black one: only words and price
-# count.
+# Nothing is trained for that. A missing photo is not a black one: only the other
+# columns count.
 
 model = models["all"]
 twins = items[items["item_id"].isin(arrivals) & items["image"].notna()]

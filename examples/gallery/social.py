@@ -158,10 +158,11 @@ pd.DataFrame(gains).T[["difference", "low", "high", "p_value"]].astype(float).ro
 
 # %%
 # Words and pictures together rank better than either alone. What the English model
-# cannot read is noise to the recommender, and English posts suffer too, as both
-# languages then share one modality. These posts are made of templates, so that counted
-# characters meet all their words again. They know no synonyms: on real posts, expect
-# less of them, and more of a multilingual model.
+# cannot read is noise to the recommender. That costs the Chinese posts; whether English
+# ones suffer, too, as both languages share one modality, these likes cannot tell.
+# These posts are made of templates, so that counted characters meet all their words
+# again. They know no synonyms: on real posts, expect less of them, and more of a
+# multilingual model.
 #
 # The first night
 # ---------------

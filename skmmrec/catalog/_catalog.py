@@ -43,6 +43,7 @@ from skmmrec.catalog._encoding import (
     split_parts,
 )
 from skmmrec.catalog._fit_transform import fit_transform
+from skmmrec.catalog._floats import no_content
 from skmmrec.catalog._item_table import as_table, check_not_empty, unique_ids
 from skmmrec.catalog._parquet import ParquetItems
 from skmmrec.catalog._readers import dense
@@ -599,10 +600,7 @@ class ItemCatalog:
 
     def _read_vectors(self, table: pd.DataFrame) -> tuple[ColumnGroups, Blocks]:
         if not self.content_columns:
-            raise ValueError(
-                "items has no content: without an encoder, columns named like "
-                f"'image__0' are expected; got {list(self.items.columns)}"
-            )
+            raise ValueError(no_content(self.items))
         names = [str(column) for column in self.content_columns]
         # Vectors are large: pandas 3 copies none of them for a slice, pandas 2 once.
         columns = np.flatnonzero(table.columns.isin(self.content_columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Number
 from typing import Any
 
@@ -74,10 +74,40 @@ def as_floats(column: pd.Series, label: Any) -> NDArray[np.float64]:
     return values
 
 
+def no_content(table: pd.DataFrame) -> str:
+    """Say that no column can be read without an encoder, and how one of vectors can."""
+    columns = list(table.columns)
+    told = (
+        "items has no content: without an encoder, columns named like 'image__0' are "
+        f"expected; got {columns}"
+    )
+    of_vectors = [name for name in columns if _is_vector(table[name].dropna()[:1])]
+    return f"{told}. {_how_to_spread(of_vectors[0])}" if of_vectors else told
+
+
+def _is_vector(first: pd.Series) -> bool:
+    """Tell whether the first value that is there, if any, is a sequence of numbers."""
+    return any(
+        types.is_list_like(value)
+        and isinstance(value, Sequence | np.ndarray)
+        and len(value) > 0
+        and all(isinstance(part, Number) for part in value)
+        for value in first
+    )
+
+
+def _how_to_spread(label: Any) -> str:
+    prefix = str(label).partition("__")[0]
+    return (
+        "A vector takes one column for each of its numbers: spread it by "
+        f"pd.DataFrame(np.stack(items[{label!r}]), items.index)"
+        f".add_prefix('{prefix}__')."
+    )
+
+
 def _advice(value: Any, label: Any) -> str:
     """Say how to make numbers of a column."""
     if types.is_list_like(value) and not isinstance(value, Mapping | Set):
-        prefix = str(label).partition("__")[0]
         codes = ""
         if any(isinstance(part, str | Integral) for part in value):
             codes = (
@@ -85,11 +115,7 @@ def _advice(value: Any, label: Any) -> str:
                 "' '.join(map(str, codes))) for a CountVectorizer(token_pattern="
                 "r'\\S+', binary=True). "
             )
-        return (
-            f"{codes}A vector takes one column for each of its numbers: spread it by "
-            f"pd.DataFrame(np.stack(items[{label!r}]), items.index)"
-            f".add_prefix('{prefix}__')."
-        )
+        return codes + _how_to_spread(label)
     return (
         "Encode raw content first, for example by a ColumnTransformer with a "
         "OneHotEncoder for categories and a TextEncoder for words; make numbers and "

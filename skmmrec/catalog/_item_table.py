@@ -18,7 +18,8 @@ def check_not_empty(ids: pd.Index, blocks: Blocks, noun: str = "item") -> None:
         raise ValueError(
             f"{noun} {plain(ids[empty[0]])!r} (row {empty[0]}) has no modality "
             f"at all ({len(empty)} such {noun}s). Leave such {noun}s out, or give "
-            f"on_empty='ignore' to rank them by their interactions alone."
+            "on_empty='ignore' (on the command line --on-empty ignore) to rank them by "
+            "their interactions alone."
         )
 
 

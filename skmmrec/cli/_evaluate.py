@@ -201,7 +201,12 @@ def _judged(
     from sklearn.utils.validation import has_fit_parameter
 
     from skmmrec import recommender
-    from skmmrec.metrics import evaluate_ranking, recommend_exactly, warn_of_seen
+    from skmmrec.metrics import (
+        RankingEvaluation,
+        ranked_relevance,
+        recommend_exactly,
+        warn_of_seen,
+    )
 
     relevant = held.X if held.y is None else held.X[held.y > 0]
     if not len(relevant):
@@ -217,8 +222,9 @@ def _judged(
         options = {"sample_weight": train.weights} if weighs else {}
         models[name] = baseline.fit(train.X, train.y, **options)
     results = {
-        name: evaluate_ranking(
-            recommend_exactly(each, users, k), relevant, list(given["metrics"])
+        name: RankingEvaluation(
+            ranked_relevance(recommend_exactly(each, users, k), relevant),
+            list(given["metrics"]),
         ).mean()
         for name, each in models.items()
     }

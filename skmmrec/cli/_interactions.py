@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from skmmrec.cli._command import note
 from skmmrec.datasets import Kind, TableFiles, read_interactions, read_table
 from skmmrec.interactions import ITEM, TIME, USER
 
@@ -69,8 +70,20 @@ def read_rows(source: TableFiles, given: Mapping[str, Any]) -> Rows:
         X, read = read_interactions(source.path, y=numbers or None, **keys)
     else:
         X, read = _read_csv(source, user, item, numbers, time)
+    _tell_of_others(source, [user, item, time, *numbers])
     y = None if rating is None else read[rating] - given["neutral"]
     return Rows(source, X, y, None if weights is None else read[weights])
+
+
+def _tell_of_others(source: TableFiles, read: Sequence[str | None]) -> None:
+    """Name columns that are not read: stars without --rating would all be likes."""
+    others = [repr(name) for name in source.columns() if name not in read]
+    if others:
+        shown = ", ".join(others[:5]) + ", ..." * (len(others) > 5)
+        note(
+            f"{source.path} has columns that are not read: {shown}. Name those to "
+            "read by --time, --rating and --weights."
+        )
 
 
 def _read_csv(

@@ -246,8 +246,8 @@ model_options = _stacked(
             "--n-members",
             type=click.IntRange(1),
             default=MODEL_DEFAULTS["n_members"],
-            help="Networks that are trained and averaged: better, at that many times "
-            "the cost.",
+            help="Networks that are trained and averaged: two are up to 3 % better, in "
+            "1.5 to 2 times the time.",
         ),
         option(
             "--random-state",

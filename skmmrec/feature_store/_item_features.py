@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,6 @@ from skmmrec.interactions import ITEM, USER, unmasked
 from ._types import Content, Contents, FurtherVectors
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# Words that a filter reads otherwise; of no use as the name of a feature.
-_WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
 _TYPES: dict[str, type] = {"int64": int, "float64": float, "bool": bool, "string": str}
 _TAKEN = {
     USER,
@@ -235,10 +234,7 @@ def _of_type(column: Column, types: Mapping[str, type]) -> Column:
 
 def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column]:
     """Return each column, in the order of the items."""
-    if not isinstance(features, pd.DataFrame):
-        raise TypeError(
-            f"features must be a DataFrame by item id, got {type(features).__name__}"
-        )
+    _check_frame("features", features)
     rows = _rows_of(features.index, item_ids, "features").tolist()
     repeated = features.columns[features.columns.duplicated()].tolist()
     if repeated:
@@ -247,6 +243,17 @@ def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column
         checked_name(name, "features"): _column(name, features[name], rows)
         for name in features.columns
     }
+
+
+def _check_frame(what: str, table: object) -> None:
+    """Refuse tables of other libraries, which have no index."""
+    if not isinstance(table, pd.DataFrame):
+        kind = type(table)
+        library = kind.__module__.partition(".")[0]
+        raise TypeError(
+            f"{what} must be a DataFrame of pandas, indexed by item id, as "
+            f"items.set_index(key)[columns] is, got {library}.{kind.__qualname__}"
+        )
 
 
 def _rows_of(index: pd.Index, item_ids: Sequence[Id], argument: str) -> np.ndarray:
@@ -268,12 +275,14 @@ def _rows_of(index: pd.Index, item_ids: Sequence[Id], argument: str) -> np.ndarr
 
 def checked_name(name: Hashable, argument: str) -> str:
     """Refuse what is no name, or another feature's."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _WORDS:
+    is_feature = argument == "features"
+    # A condition is read as Python reads it: it could not name such a feature.
+    is_word = is_feature and iskeyword(str(name))
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or is_word:
         raise ValueError(
             f"{argument} has the name {name!r:.100}; a feature's name has letters, "
-            "digits and underscores, begins with a letter and is no word of a filter"
+            "digits and underscores, begins with a letter and is no word of Python"
         )
-    is_feature = argument == "features"
     stored = name if is_feature else vector_feature(name)
     if stored.lower() in _TAKEN or (is_feature and stored.endswith("_vector")):
         raise ValueError(
@@ -340,10 +349,7 @@ def _example(values: pd.Series) -> str:
 def _vectors(
     what: str, feature: str, table: pd.DataFrame, item_ids: Sequence[Id]
 ) -> Column:
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"{what} must be a DataFrame by item id, got {type(table).__name__}"
-        )
+    _check_frame(what, table)
     if not table.shape[1] or not all(map(types.is_numeric_dtype, table.dtypes)):
         raise TypeError(f"{what} must have columns of numbers, and no others")
     rows = _rows_of(table.index, item_ids, what)

@@ -14,12 +14,13 @@ from skmmrec.inspection._fonts import as_label
 from skmmrec.inspection._sources import content_sources
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
+    RankingEvaluation,
     count_tasks,
-    evaluate_ranking,
     find_keys,
     is_graded,
     keep_relevant,
     parse_metric,
+    ranked_relevance,
     read_pairs,
     recommend_exactly,
     warn_of_seen,
@@ -139,7 +140,8 @@ class ModalityAblationDisplay:
         rows = {}
         for name, model in _variants(recommender):
             ranked = recommend_exactly(model, relevant[USER].unique(), k)
-            evaluation = evaluate_ranking(ranked, relevant, [metric])
+            judged = ranked_relevance(ranked, relevant)
+            evaluation = RankingEvaluation(judged, [metric])
             intervals = evaluation.intervals(level, random_state=random_state)
             rows[name] = intervals.iloc[0]
         display = cls(values=pd.DataFrame(rows).T, metric=metric)

@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from skmmrec.interactions import ITEM, USER, check_count, groups_of, take_over
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    check_count,
+    groups_of,
+    take_over,
+    warn_caller,
+)
 from skmmrec.metrics._formulas import judge
 from skmmrec.metrics._groups import (
     GroupScores,
@@ -188,6 +195,11 @@ def evaluate_ranking(
         If a metric is unknown or there is none, a column or id is missing, a gain is
         not above 0, or nothing is relevant.
 
+    Warns
+    -----
+    UserWarning
+        Where all lists end at one length that is less than a metric's.
+
     See Also
     --------
     compare : Paired test between two evaluations.
@@ -220,7 +232,27 @@ def evaluate_ranking(
     for name in names:
         parse_metric(name)
     relevant = _with_usual_names(relevant, "relevant", user_key, item_key)
-    return RankingEvaluation(ranked_relevance(recommendations, relevant), names)
+    lists = ranked_relevance(recommendations, relevant)
+    _warn_of_cut_lists(lists, names)
+    return RankingEvaluation(lists, names)
+
+
+def _warn_of_cut_lists(lists: RankedRelevance, metrics: Sequence[str]) -> None:
+    """Warn where all lists end at one length, before that of a metric.
+
+    Lists that have run out of items differ in length, or have all items.
+    """
+    lengths = lists.n_ranked[lists.n_ranked > 0]
+    if len(lengths) < 2 or (lengths != lengths[0]).any():
+        return
+    length = int(lengths[0])
+    beyond = [name for name in metrics if parse_metric(name)[1] > length]
+    if beyond and length < len(lists.items):
+        warn_caller(
+            f"all lists have {length} items, and {beyond[0]} counts what might follow "
+            "as missed: ask `recommend` for longer lists, k="
+            f"{parse_metric(beyond[0])[1]}, if there are more items"
+        )
 
 
 def _with_usual_names(

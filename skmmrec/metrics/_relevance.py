@@ -119,7 +119,7 @@ def ranked_relevance(
     RankedRelevance
         With every user who has a relevant item; users without recommendations have
         empty lists. A relevant item that is recommended twice counts at its first rank
-        only.
+        only. A list that is there twice, rank by rank, counts once.
 
     Raises
     ------
@@ -293,6 +293,8 @@ def _lists(
     if not _is_sorted(*keys):
         order = np.lexsort(keys)
         who, what = who[order], what[order]
+        if ranks is not None:
+            who, what = _each_once(who, what, ranks[order])
     n_ranked = np.bincount(who, minlength=n_users)
     longest = n_ranked.max(initial=1)
     if (n_ranked == longest).all():
@@ -302,12 +304,23 @@ def _lists(
     return lists, n_ranked
 
 
+def _each_once(
+    who: NDArray[np.int64], what: NDArray[np.int64], ranks: NDArray
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Leave out sorted rows that repeat one, as of users who were asked for twice."""
+    if not ((who[1:] == who[:-1]) & (ranks[1:] == ranks[:-1])).any():
+        return who, what
+    rows = pd.DataFrame({"who": who, "rank": ranks, "what": what})
+    first = ~rows.duplicated().to_numpy()
+    return who[first], what[first]
+
+
 def _is_sorted(*keys: NDArray) -> bool:
-    """Tell whether rows are sorted by the last key, then by the one before it."""
+    """Tell whether rows are sorted by the last key, then strictly by the one before."""
     before, after = keys[-1][:-1], keys[-1][1:]
     if len(keys) == 1:
         return bool((after >= before).all())
-    in_order = keys[0][1:] >= keys[0][:-1]
+    in_order = keys[0][1:] > keys[0][:-1]
     return bool(((after > before) | ((after == before) & in_order)).all())
 
 

@@ -23,11 +23,11 @@ from skmmrec.interactions import (
     user_ids,
 )
 from skmmrec.metrics._clicks import CLICK_METRICS, click_scorer
-from skmmrec.metrics._evaluation import evaluate_ranking
+from skmmrec.metrics._evaluation import RankingEvaluation
 from skmmrec.metrics._formulas import FORMULAS
 from skmmrec.metrics._names import parse_metric
 from skmmrec.metrics._ranking_all import recommend_exactly
-from skmmrec.metrics._relevance import GAIN
+from skmmrec.metrics._relevance import GAIN, ranked_relevance
 from skmmrec.metrics._seen import warn_of_seen
 
 # Lengths of lists that have a scorer by name; others are made by make_ranking_scorer.
@@ -94,7 +94,7 @@ class RankingScorer(BaseEstimator):
             warn_of_seen(model, relevant, pairs)
             k = max(parse_metric(name)[1] for name in names)
             ranked = recommend_exactly(model, relevant[USER].unique(), k)
-        values = evaluate_ranking(ranked, relevant, names).per_user
+        values = RankingEvaluation(ranked_relevance(ranked, relevant), names).per_user
         of_users = pd.Series(weights[relevant.index]).groupby(relevant[USER].to_numpy())
         means = np.average(values, axis=0, weights=of_users.mean()[values.index])
         if isinstance(self.metric, str):

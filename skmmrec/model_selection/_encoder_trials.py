@@ -25,7 +25,12 @@ from skmmrec.interactions import (
     read_strengths,
     warn_caller,
 )
-from skmmrec.metrics import evaluate_ranking, parse_metric, recommend_exactly
+from skmmrec.metrics import (
+    RankingEvaluation,
+    parse_metric,
+    ranked_relevance,
+    recommend_exactly,
+)
 from skmmrec.model_selection._random import RandomHoldoutPerUser, UserKFold
 
 # Below about as many users intervals are too narrow: of a metric that is
@@ -198,7 +203,8 @@ def judge_blocks(
         users = test[USER].unique()
         options = {} if fold.among is None else {"items": numbers[fold.among]}
         ranked = recommend_exactly(model, users, k, **options)
-        values.append(evaluate_ranking(ranked, test, [metric]).per_user[metric])
+        judged = RankingEvaluation(ranked_relevance(ranked, test), [metric])
+        values.append(judged.per_user[metric])
     return pd.concat(values).groupby(level=0).mean()
 
 

@@ -112,6 +112,9 @@ def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
     model = take_in(model, rows)
     if not plan.training.partial_fit_epochs:
         return model
+    # Networks are what they were fitted as, whatever was set since.
+    plan = replace(plan, design=model.design)
+    _refuse((*_idle_weights(plan, model), *_idle_content(plan, model)))
     model.networks = deepcopy(model.networks)
     pairs = (
         positions(model.data.users, rows.ids.users),
@@ -134,13 +137,19 @@ def refuse_idle(
     The model is prepared: its tasks and its content are known. A ValueError for the
     first of them says why.
     """
-    for name, reason in _idle(plan, model, half_life):
+    _refuse(_idle(plan, model, half_life))
+
+
+def _refuse(idle: Iterable[tuple[str, str]]) -> None:
+    """Name the first of some settings without effect, and the reason."""
+    for name, reason in idle:
         raise ValueError(f"{name} has no effect here: {reason}")
 
 
 def _idle(
     plan: Plan, model: FittedModel, half_life: float | Literal["auto"] | None
 ) -> Iterator[tuple[str, str]]:
+    yield from _idle_weights(plan, model)
     yield from _idle_tasks(plan, model)
     if plan.early_stopping and plan.training.averaging not in ("auto", 0):
         yield "training.averaging", "early stopping keeps the weights of one epoch"
@@ -153,13 +162,15 @@ def _idle(
         yield "half_life", "a SequenceTower learns the order of a history by itself"
 
 
-def _idle_tasks(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
-    training, n_tasks = plan.training, len(model.tasks)
-    weights = training.task_weights
+def _idle_weights(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
+    weights, n_tasks = plan.training.task_weights, len(model.tasks)
     if weights is not None and n_tasks == 1:
         yield "training.task_weights", "there is one task only"
     if weights is not None and len(weights) != n_tasks:
         yield "training.task_weights", f"{len(weights)} weights, but {n_tasks} tasks"
+
+
+def _idle_tasks(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
     if plan.memory not in (None, "auto", 0) and not can_remember(model.problem()):
         yield "memory", "histories hold ratings or dislikes, and a memory knows likes"
     if any(task.sampled for task in model.tasks):
@@ -167,7 +178,8 @@ def _idle_tasks(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
     reason = "nothing is ranked against drawn items, each row's answer is predicted"
     if plan.cold_popularity not in ("auto", LEAST_CREDIT):
         yield "cold_popularity", reason
-    if training.own_negatives != "auto" and not plan.regularization.modality_balance:
+    balance = plan.regularization.modality_balance
+    if plan.training.own_negatives != "auto" and not balance:
         yield "training.own_negatives", reason
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -182,7 +183,10 @@ class FittedModel:
     def _update_some_items(self, rows: NDArray) -> None:
         """Compute the vectors and biases of some items that are met."""
         if self.graph is not None:
+            before = self.item_vectors
             self.update_items()
+            changed: NDArray = np.any(before != self.item_vectors, axis=1)
+            self._update_users_of(changed)
             return
         content = self.content.take(rows)
         vectors, biases = self.item_vectors.copy(), self.item_biases.copy()
@@ -379,6 +383,12 @@ class FittedModel:
         vectors = np.empty((len(data.users), self.user_vectors.shape[1]), np.float32)
         vectors[: len(self.user_vectors)] = self.user_vectors
         self._update_some_users(rows, vectors)
+
+    def _update_users_of(self, chosen: NDArray[np.bool_]) -> None:
+        """Make users anew whose histories hold items marked in `chosen`: (n_items,)."""
+        history = self.data.history
+        rows = np.unique(history.users[chosen[history.items]])
+        self._update_some_users(rows, self.user_vectors.copy())
 
     def _update_some_users(self, rows: NDArray, vectors: NDArray[np.float32]) -> None:
         """Fill in the vectors of users at these positions, and use all of `vectors`."""
@@ -603,9 +613,18 @@ class FittedModel:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is only kept to be quick."""
-        quick = ("_measured", "_hashed", "_counted")
+        quick = ("_measured", "_hashed", "_counted", "_saved")
         now = dict(vars(self))  # another thread may add one of these meanwhile
-        return {name: v for name, v in now.items() if name not in quick}
+        state = {name: v for name, v in now.items() if name not in quick}
+        if "_saved" in now:  # by name alone: arrays would be written twice
+            state["_saved"] = self._saved_fingerprint
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        saved = vars(self).pop("_saved", None)
+        if saved is not None:
+            self.saved_as(saved)
 
     @property
     def _first_link(self) -> Callable[[NDArray], NDArray] | None:
@@ -702,7 +721,14 @@ class FittedModel:
         )
 
     def fingerprint(self) -> str:
-        """Hash of what the model answers with: ids, vectors, biases and memory."""
+        """Hash of what the model answers with: ids, vectors, biases and memory.
+
+        One that was read keeps that of the one that was saved until it changes: on
+        another processor, the last bits of its vectors may be others.
+        """
+        saved = self._saved_fingerprint
+        if saved is not None:
+            return saved
         digest = hashlib.sha256()
         for ids, values in (
             (self.data.items, self.item_vectors),
@@ -716,6 +742,29 @@ class FittedModel:
             digest.update(self.memory.neighbors.tobytes())
             digest.update(self.memory.weights.tobytes())
         return digest.hexdigest()[:16]
+
+    def saved_as(self, fingerprint: str) -> None:
+        """Tell what was saved; see `fingerprint`."""
+        vars(self)["_saved"] = fingerprint, self._answering
+
+    @property
+    def _saved_fingerprint(self) -> str | None:
+        """Fingerprint of what was saved, as long as this model is no other."""
+        fingerprint, answering = vars(self).get("_saved", (None, ()))
+        is_same = all(map(is_, answering, self._answering))
+        return fingerprint if is_same else None
+
+    @property
+    def _answering(self) -> tuple[Any, ...]:
+        """What the model answers with, which is replaced whenever it changes."""
+        return (
+            self.data.items,
+            self.data.users,
+            self.item_vectors,
+            self.user_vectors,
+            self.item_biases,
+            self.memory,
+        )
 
 
 def _json(ids: pd.Index) -> Iterator[str]:

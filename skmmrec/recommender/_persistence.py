@@ -227,6 +227,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "skmmrec": __version__,
+        "version": model.fingerprint(),
         "flat": model.is_flat,
         "keys": asdict(model.keys),
         "design": _write_design(model.design),
@@ -320,6 +321,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         model.update_items()
         model.update_users()
     _check_vectors(model)
+    model.saved_as(record["version"])
     return model
 
 

@@ -226,6 +226,7 @@ _choice = _fields(
 MODEL: dict[str, Check] = {
     "format": _count,
     "skmmrec": _text,
+    "version": _text,
     "flat": _flag,
     "keys": _fields({"user": _some_names, "item": _some_names}),
     "design": _design,

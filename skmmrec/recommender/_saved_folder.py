@@ -31,7 +31,7 @@ from skmmrec.runtime import (
 )
 
 # Counts up with each change after which older folders cannot be read.
-FORMAT = 8
+FORMAT = 9
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
 # For people: loading never reads it, so that they may complete it by hand.

@@ -375,9 +375,11 @@ def _read_lists(recommendations: pd.DataFrame) -> tuple[_Lists, pd.Index]:
 def _refuse_repeated(recommendations: pd.DataFrame) -> None:
     twice = np.flatnonzero(recommendations.duplicated([USER, ITEM]))
     if len(twice):
-        row = recommendations.iloc[twice[0]]
+        row = recommendations[[USER, ITEM]].iloc[twice[0]]
+        user, item = plain(row[USER]), plain(row[ITEM])
         raise ValueError(
-            f"user {row[USER]!r} has item {row[ITEM]!r} twice (row {twice[0]})"
+            f"user {user!r} has item {item!r} twice (row {twice[0]}): ask `recommend` "
+            "for each user once"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -105,9 +106,14 @@ def app_from_environment() -> FastAPI:
     ValueError
         Without that variable, or as `create_app` does.
     """
+    from tqdm import tqdm
+
     from skmmrec.runtime import end_with_parent
 
     end_with_parent()
+    # By itself tqdm, which sentence-transformers asks even for no bar, takes a
+    # semaphore. A worker that is told to stop leaves it behind, and Python warns.
+    tqdm.set_lock(threading.RLock())
     if not os.environ.get(REPO):
         raise ValueError(f"{REPO} must name the folder of the repository to serve")
     return create_app(os.environ[REPO], ServiceSettings.from_environment())

@@ -177,6 +177,30 @@ def test_a_table_without_content_is_refused(items):
         _ = ItemCatalog(items[["item_id"]].assign(title="x")).blocks
 
 
+@pytest.mark.parametrize("missing", [True, False])
+@pytest.mark.parametrize("kind", [np.array, list, tuple])
+def test_a_column_of_vectors_is_told_to_be_spread(kind, missing):
+    vectors = [None if missing else kind([0.5, 1.0]), kind([1.0, 0.5])]
+    items = pd.DataFrame({"item_id": [1, 2], "title": ["a", "b"], "emb": vectors})
+    with pytest.raises(ValueError, match="no content") as raised:
+        _ = ItemCatalog(items).blocks
+    told = str(raised.value).partition("spread it by ")[2].rstrip(".")
+    items = items.dropna(ignore_index=True)
+    spread = eval(told, {"pd": pd, "np": np, "items": items})
+    assert ItemCatalog(spread.assign(item_id=items["item_id"])).blocks.widths == {
+        "emb": 2
+    }
+
+
+@pytest.mark.parametrize(
+    "values", [[["x"], ["y"]], [{"x": 1}, {}], [{1}, {2}], [[], []], [None, None]]
+)
+def test_what_is_no_column_of_vectors_is_not(values):
+    items = pd.DataFrame({"item_id": [1, 2], "tags": values})
+    with pytest.raises(ValueError, match=r"got \['item_id', 'tags'\]$"):
+        _ = ItemCatalog(items).blocks
+
+
 def test_content_that_is_no_number_is_named(items):
     bad = items.astype({"image__1": object})
     bad.loc[2, "image__1"] = "red"

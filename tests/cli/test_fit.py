@@ -275,7 +275,9 @@ def test_items_without_content_may_live_by_their_interactions(
     empty.to_csv(tmp_path / "items.csv", index=False)
     run("encode", tmp_path / "items.csv", tmp_path / "v", *CONTENT)
     args = ["fit", tables / "likes.csv", tmp_path / "m", "--items", tmp_path / "v"]
-    assert "item '004' (row 4) has no modality" in run(*args, *SEED, code=3).stderr
+    told = run(*args, *SEED, code=3).stderr
+    assert "item '004' (row 4) has no modality" in told
+    assert "--on-empty ignore" in told
     run(*args, *SEED, "--on-empty", "ignore")
 
 
@@ -300,6 +302,29 @@ def test_a_fit_that_fails_leaves_no_model(
     given = [tables / "likes.csv", tmp_path / "m", "--items", vectors, *SEED, *args]
     assert message in run("fit", *given, code=code).stderr
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ([], "not read: 'stars', 'when'."),
+        (["--rating", "stars"], "not read: 'when'."),
+        (["--rating", "stars", "--time", "when"], None),
+        (["--quiet"], None),
+    ],
+)
+def test_columns_that_are_not_read_are_told(
+    vectors, like_table, tmp_path, suffix, args, told
+):
+    """Without --rating, a row of one star is a like."""
+    table = like_table[["user_id", "item_id"]].assign(stars=1.0, when="2026-01-01")
+    path = tmp_path / f"ratings{suffix}"
+    getattr(table, {".csv": "to_csv"}.get(suffix, "to_parquet"))(path, index=False)
+    given = [path, tmp_path / "m", "--items", vectors, *SEED, *args]
+    stderr = run("fit", *given, "--set", "training__max_epochs=1").stderr
+    assert ("not read" in stderr) == (told is not None)
+    assert (told or "") in stderr
 
 
 def test_an_empty_id_names_its_row(tables, vectors, tmp_path):

@@ -14,7 +14,7 @@ from skmmrec.feature_store import (
     read_vectors,
     recommend_after,
 )
-from skmmrec.recommender import SequenceTower, Training
+from skmmrec.recommender import FittedModel, SequenceTower, Training
 
 N_USERS, N_ITEMS = 12, 15
 
@@ -188,6 +188,24 @@ def test_a_folder_is_read_again_when_another_model_is_served(repo, tmp_path):
     assert online.record(52, 3)
     second.partial_fit(events(52, [3]))
     assert_same_lists(online, second, [52])
+
+
+def test_a_folder_is_of_the_model_that_is_served_whoever_rounds_its_vectors(
+    repo, tmp_path, monkeypatch
+):
+    """A processor that makes users in another order of sums, for instance."""
+    model, made = fit(SequenceTower()), FittedModel.update_users
+    model.save(tmp_path / "model")
+    publish(model, repo)
+
+    def update_users(model, where=None):
+        made(model, where)
+        model.user_vectors = np.nextafter(model.user_vectors, np.float32(9))
+
+    monkeypatch.setattr(FittedModel, "update_users", update_users)
+    online = OnlineRecommender(repo, model=tmp_path / "model")
+    assert online.record(50, 3)
+    assert len(online.recommend_from_history([3, 5], k=4)) == 4
 
 
 def test_a_folder_that_makes_no_users_any_more_lets_record_go_on(

@@ -2,9 +2,11 @@
 
 import decimal
 import json
+from keyword import kwlist, softkwlist
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +21,7 @@ from skmmrec.feature_store import (
     verify,
 )
 from skmmrec.feature_store._item_features import item_columns, vector_columns
+from skmmrec.feature_store.backends.base import filter_names, parse_filter
 from skmmrec.recommender import ContentRecommender
 
 from .conftest import make_recommender
@@ -120,6 +123,16 @@ def test_names_that_no_feature_can_have_are_refused(name):
         item_columns(table, IDS)
 
 
+@pytest.mark.parametrize("name", [*kwlist, *softkwlist, "print", "klass"])
+def test_a_condition_can_name_each_feature_that_is_published(name):
+    try:
+        item_columns(pd.DataFrame({name: [1.0]}), IDS)
+    except ValueError:
+        assert name in kwlist or name == "_"
+    else:
+        assert [*filter_names(parse_filter(f"{name} == 1"))] == [name]
+
+
 @pytest.mark.parametrize("argument", ["features", "vectors"])
 @pytest.mark.parametrize(
     ("index", "message"),
@@ -142,6 +155,9 @@ def test_tables_of_another_type_are_refused(repo, recommender):
     for given in ({"price": [1]}, [1], pd.Series([1])):
         with pytest.raises(TypeError, match="features must be a DataFrame"):
             publish(recommender, repo, features=given)
+    for make, kind in ((pl.DataFrame, "polars.DataFrame"), (pa.table, "pyarrow.Table")):
+        with pytest.raises(TypeError, match=f"of pandas, indexed by .*, got {kind}$"):
+            publish(recommender, repo, features=make({"price": [1]}))
     table = pd.DataFrame({"a": [1], "b": [2]}, [3])
     table.columns = ["a", "a"]
     with pytest.raises(ValueError, match="column 'a' more than once"):

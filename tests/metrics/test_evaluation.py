@@ -74,6 +74,32 @@ def test_an_item_recommended_twice_counts_once():
     assert lists.relevance.tolist() == [[True, False, True]]
 
 
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("order", ["one after the other", "by rank", "in any order"])
+@pytest.mark.parametrize("key", ["user_id", "query"])
+def test_lists_of_users_who_were_asked_for_twice_count_once(tables, times, order, key):
+    """As of `recommend(test["user_id"])`, where a user has several rows."""
+    once, relevant = (table.rename(columns={"user_id": key}) for table in tables)
+    some = once[once[key].isin(once[key].unique()[::2])]
+    again = pd.concat([once, *[some] * times], ignore_index=True)
+    if order == "by rank":
+        again = again.sort_values("rank", kind="stable")
+    elif order == "in any order":
+        again = again.sample(frac=1, random_state=0)
+    expected = evaluate_ranking(once, relevant, ["ndcg@5", "auc@5"])
+    found = evaluate_ranking(again, relevant, ["ndcg@5", "auc@5"])
+    pd.testing.assert_frame_equal(found.per_user, expected.per_user)
+
+
+def test_items_of_one_rank_stay():
+    lists = pd.DataFrame(
+        {"user_id": 1, "item_id": [5, 6, 5, 6, 7], "rank": [1, 1, 1, 1, 2]}
+    )
+    relevant = pd.DataFrame({"user_id": [1, 1], "item_id": [6, 7]})
+    found = ranked_relevance(lists, relevant)
+    assert found.relevance.tolist() == [[False, True, True]]
+
+
 def test_many_users_are_looked_up_in_parts(monkeypatch, tables):
     whole = ranked_relevance(*tables)
     monkeypatch.setattr("skmmrec.metrics._relevance._TABLE_BYTES", 60)
@@ -292,6 +318,37 @@ def test_gains_that_are_none_are_named(tables, gain):
     gains = np.where(np.arange(len(relevant)) == 2, gain, 1.0)
     with pytest.raises(ValueError, match=r"'gain'\] must be .* in row 2"):
         evaluate_ranking(recommendations, relevant.assign(gain=gains))
+
+
+def lists_of(*lengths):
+    """Lists of users 0, 1, ... that begin with the same items."""
+    users = np.repeat(range(len(lengths)), lengths)
+    items = np.concatenate([np.arange(length) for length in lengths])
+    return pd.DataFrame({"user_id": users, "item_id": items})
+
+
+def test_lists_that_are_cut_before_a_metric_are_told():
+    """Of lists of ten, recall@20 would count all that follows as missed."""
+    relevant = pd.DataFrame({"user_id": [0, 1, 2], "item_id": [1, 2, 15]})
+    with pytest.warns(
+        UserWarning, match=r"all lists have 10 items, and recall@20.*k=20"
+    ):
+        evaluate_ranking(lists_of(10, 10), relevant, ["ndcg@10", "recall@20"])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "items", "recall"),
+    [
+        ((20, 20), [1, 25], 0.5),  # as long as the metric
+        ((10, 12), [1, 25], 0.5),  # what is left of the items differs
+        ((10, 10), [1, 2], 1.0),  # all the items that there are
+        ((10,), [1, 25], 0.5),  # one list tells nothing
+    ],
+)
+def test_lists_that_have_run_out_of_items_are_not(lengths, items, recall):
+    relevant = pd.DataFrame({"user_id": range(len(items)), "item_id": items})
+    found = evaluate_ranking(lists_of(*lengths), relevant, ["recall@20"])
+    assert found.mean()["recall@20"] == pytest.approx(recall, abs=1e-12)
 
 
 def test_one_user_and_one_item():

@@ -132,11 +132,11 @@ def test_groups_may_have_names_of_several_types(shown, kind, names):
     relevant = shown.sample(25, random_state=0)
     found = (
         catalog_coverage(shown, range(12), by=by),
-        evaluate_ranking(shown, relevant).by(by),
+        evaluate_ranking(shown, relevant, "ndcg@5").by(by),
     )
     expected = (
         catalog_coverage(shown, range(12), by=plain),
-        evaluate_ranking(shown, relevant).by(plain),
+        evaluate_ranking(shown, relevant, "ndcg@5").by(plain),
     )
     for one, other in zip(found, expected, strict=True):
         assert set(one.scores.index) == set(names)

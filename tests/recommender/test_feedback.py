@@ -1,10 +1,19 @@
 """Feedback, new users and new items after fit."""
 
+from copy import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.recommender import (
+    AttentionTower,
+    MeanTower,
+    Propagation,
+    Regularization,
+    SequenceTower,
+)
 
 IDS = ["user_id", "item_id"]
 
@@ -147,3 +156,53 @@ def test_ids_of_another_kind_change_nothing(make, flat):
     with pytest.raises(ValueError, match="item_id 5 is a number"):
         recommender.partial_fit(new.assign(item_id=5))
     assert "i13" not in recommender.item_index_
+
+
+# -- what was set since --------------------------------------------------------------
+
+TOWERS = {
+    "mean": MeanTower(max_history=2),
+    "own users": MeanTower(user_embedding=True),
+    "attention": AttentionTower(),
+    "sequence": SequenceTower(max_history=2),
+}
+
+
+@pytest.mark.parametrize("fitted_as", TOWERS)
+def test_further_training_is_that_of_the_networks_there_are(
+    fitted_as, make, catalog, X, y
+):
+    """A tower, a fusion or an objective that is set later waits for the next fit."""
+    rec = make(catalog, user_tower=TOWERS[fitted_as], training__partial_fit_epochs=2)
+    rec.fit(X, y)
+    expected = copy(rec).partial_fit(X.head(9), y.head(9)).model_.fingerprint()
+    for tower in TOWERS.values():
+        other = {
+            "user_tower": tower,
+            "fusion": "concat",
+            "objective": ["mse", "bce"],
+            "n_factors": 3,
+            "n_members": 2,
+            "half_life": 5.0,
+            "propagation": Propagation(),
+        }
+        later = copy(rec).set_params(**other).partial_fit(X.head(9), y.head(9))
+        assert later.model_.fingerprint() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("training__task_weights", [1.0, 2.0], "there is one task only"),
+        ("regularization__alignment", 0.1, "it pulls modalities together"),
+        ("regularization__modality_balance", 0.1, "the items have no content"),
+    ],
+)
+def test_what_further_training_cannot_do_is_refused(make, X, name, value, reason):
+    rec = make(training__partial_fit_epochs=1).fit(X)
+    before = rec.model_
+    rec.set_params(**{"regularization": Regularization(), name: value})
+    with pytest.raises(ValueError, match=f"has no effect here: {reason}"):
+        rec.partial_fit(X.head(3))
+    assert rec.model_ is before
+    rec.set_params(training__partial_fit_epochs=0).partial_fit(X.head(3))

@@ -223,6 +223,28 @@ def test_nothing_liked_warns_and_still_serves(make, catalog, X):
     assert np.isfinite(recommender.predict(X)).all()
 
 
+@pytest.mark.parametrize("objective", ["softmax", "bpr"])
+@pytest.mark.parametrize("other", ["softmax", "bce", "mse"])
+@pytest.mark.parametrize("balance", [0.0, 0.3])
+def test_nothing_liked_leaves_other_answers_to_learn(
+    make, catalog, X, y, objective, other, balance
+):
+    recommender = make(
+        catalog,
+        objective=[objective, other],
+        regularization__modality_balance=balance,
+        training__partial_fit_epochs=1,
+    )
+    answers = np.column_stack([np.zeros(len(X)), y > 0])
+    with pytest.warns(UserWarning, match="nothing to learn"):
+        recommender.fit(X, answers)
+    recommender.partial_fit(X.head(9), answers[:9])
+    assert np.isfinite(recommender.loss_curve_).all()
+    assert len(recommender.loss_curve_) == 4
+    assert np.isfinite(recommender.predict(X)).all()
+    assert recommender.history_.lengths.sum() == 0
+
+
 def test_no_content_at_all(make, X):
     """The flat form with ids alone is collaborative filtering."""
     recommender = make().fit(X)

@@ -139,6 +139,8 @@ class Operations(RuleBasedStateMachine):
 
     def take_over(self, again):
         assert again.model_.fingerprint() == self.rec.model_.fingerprint()
+        vectors = [rec.user_vectors_ for rec in (again, self.rec)]
+        pd.testing.assert_frame_equal(*vectors, check_exact=True)
         tables = [rec.recommend(k=9, exclude_seen=False) for rec in (again, self.rec)]
         pd.testing.assert_frame_equal(*tables, check_exact=True)
         self.rec = again

@@ -1,5 +1,6 @@
 """Save and load, pickle, and what happens to damaged files."""
 
+import copy
 import errno
 import json
 import pickle
@@ -21,6 +22,7 @@ from skmmrec.recommender import (
     AttentionTower,
     ContentRecommender,
     EarlyStopping,
+    FittedModel,
     MatrixFactorizationRecommender,
     Propagation,
     Regularization,
@@ -85,6 +87,40 @@ def test_round_trip_of_modalities(make, flat, tmp_path, modalities):
     recommender = make(modalities=modalities).fit(table)
     recommender.save(tmp_path / "model")
     assert_same_answers(load(tmp_path / "model"), recommender, table)
+
+
+CHANGES = {
+    "partial_fit": lambda rec, X: rec.partial_fit(X.head(2).assign(user_id=1)),
+    "forget": lambda rec, X: rec.forget(rec.user_index_[:1]),
+    "remove_items": lambda rec, X: rec.remove_items(rec.item_index_[:1]),
+}
+
+
+def test_the_version_is_that_of_where_it_was_fitted(
+    fitted, folder, X, tmp_path, monkeypatch
+):
+    """Another processor rounds vectors otherwise, and a store knows the first."""
+    made, version = FittedModel.update_users, fitted.serving_vectors().version
+
+    def update_users(model, where=None):
+        made(model, where)
+        model.user_vectors = np.nextafter(model.user_vectors, np.float32(9))
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(FittedModel, "update_users", update_users)
+        loaded = load(folder)
+    assert (loaded.user_vectors_ != fitted.user_vectors_).all(axis=None)
+    loaded.save(tmp_path / "again")
+    pickled = pickle.loads(pickle.dumps(loaded))
+    for same in (loaded, pickled, copy.deepcopy(pickled), load(tmp_path / "again")):
+        assert same.serving_vectors().version == version
+        assert same.stored_vectors().version == version
+    for change in CHANGES.values():
+        for each in (copy.copy(loaded), pickle.loads(pickle.dumps(loaded))):
+            before = each.user_vectors_
+            assert change(each, X).serving_vectors().version != version
+            assert not each.user_vectors_.equals(before)
+    assert loaded.serving_vectors().version == version
 
 
 def test_loaded_attributes_and_parameters(fitted, folder):

@@ -230,8 +230,12 @@ def test_bad_tables_are_refused(recommendations, vectors):
         cap_exposure(recommendations.assign(score=["1", "x"] + ["1"] * (n - 2)))
     twice = pd.concat([recommendations, recommendations.iloc[[2]]])
     row = len(recommendations)
-    with pytest.raises(ValueError, match=rf"has item .* twice \(row {row}\)"):
+    user, item = recommendations[["user_id", "item_id"]].iloc[2]
+    told = rf"^user '{user}' has item {item} twice \(row {row}\)"
+    with pytest.raises(ValueError, match=told):
         cap_exposure(twice)
+    with pytest.raises(ValueError, match=r"^user 3 has item \d+ twice"):
+        cap_exposure(twice.assign(user_id=3))
     with pytest.raises(ValueError, match="item_vectors has no row for item 19"):
         rerank_mmr(recommendations.assign(item_id=19).head(1), vectors.drop(index=19))
     with pytest.raises(ValueError, match=r"max_share=0.01 of 15 lists is less than"):

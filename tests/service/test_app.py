@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from starlette.testclient import TestClient
+from tqdm import tqdm
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender, __version__
 from skmmrec.feature_store import (
@@ -861,6 +862,14 @@ def test_the_environment_describes_an_application(served, monkeypatch):
     monkeypatch.setenv("SKMMREC_SERVICE_REPO", str(served))
     monkeypatch.setenv("SKMMREC_SERVICE_TOKENS", TOKENS)
     assert len(app_from_environment().state.gate._tokens) == 2
+
+
+def test_a_worker_takes_no_semaphore_to_encode(served, monkeypatch):
+    """One that a signal ends leaves it behind, and Python warns of that."""
+    monkeypatch.delattr(tqdm, "_lock", raising=False)
+    monkeypatch.setenv("SKMMREC_SERVICE_REPO", str(served))
+    app_from_environment()
+    assert isinstance(tqdm.get_lock(), type(threading.RLock()))
 
 
 def test_what_is_missing_is_named(served, tmp_path, monkeypatch):

@@ -238,10 +238,13 @@ class _LogSumOfKept(torch.autograd.Function):
         """About the least number there is, where nothing is kept."""
         kept = negative + offsets
         # Not -inf: a row of which nothing is kept would have no softmax.
-        kept.masked_fill_(excluded, torch.finfo(kept.dtype).min)
+        least = torch.finfo(kept.dtype).min
+        kept.masked_fill_(excluded, least)
         share = torch.softmax(kept, dim=1)
         ctx.save_for_backward(share)
         ctx.dtype = negative.dtype
+        if kept.shape[1] == 0:  # no item is drawn where nobody likes any
+            return kept.new_full((len(kept),), least)
         # The largest share is at least 1 / k, which a logarithm keeps exact.
         return kept.amax(1) - share.amax(1).log()
 

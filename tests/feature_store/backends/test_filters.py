@@ -110,6 +110,15 @@ def test_other_conditions_are_refused(condition):
         met(condition)
 
 
+@pytest.mark.parametrize("condition", ["price = 3", "price > 3 AND new", "price >", ""])
+def test_what_cannot_be_read_is_told_what_can(condition):
+    with pytest.raises(
+        ValueError, match=r"cannot be read \([^()]*\); it may .* by =="
+    ) as raised:
+        parse_filter(condition)
+    assert repr(condition) in str(raised.value)
+
+
 def test_an_unknown_feature_is_named_and_the_known_ones_are_listed():
     with pytest.raises(ValueError, match=r"'colour'.*\['language', 'new', 'price'\]"):
         met("colour == 'red'")

@@ -67,6 +67,23 @@ def test_new_items_find_neighbours_by_content(tastes):
     assert rec.model_.graph.items.shape == (40, 9)
 
 
+def test_users_follow_when_a_neighbour_of_their_items_is_met(tastes, tmp_path):
+    """Its embedding is rounded, and a saved model has the users of what is rounded."""
+    items, X = tastes
+    unmet = items.item_id[:8]
+    known = X[~X.item_id.isin(unmet)]
+    rec = fit(items, known, propagation__share=0.8, n_factors=128)
+    rec.partial_fit(X[X.item_id.isin(unmet)].assign(user_id=-1))
+    made = rec.user_vectors_
+    rec.model_.update_users()
+    np.testing.assert_array_equal(made, rec.user_vectors_)
+    rec.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(
+        loaded.user_vectors_, rec.user_vectors_, check_exact=True
+    )
+
+
 def test_an_item_without_any_neighbour_stays_itself():
 
     nobody = History(np.zeros(1, np.int64), np.zeros(0, np.int64), 3)

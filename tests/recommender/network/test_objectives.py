@@ -290,6 +290,16 @@ def test_losses_by_hand():
     )
 
 
+def test_a_softmax_over_nothing_else_costs_nothing():
+    positive = torch.tensor([2.0, -90.0], requires_grad=True)
+    nothing = torch.zeros(2, 0, requires_grad=True)
+    offsets, excluded = torch.zeros(0), torch.zeros(2, 0, dtype=torch.bool)
+    losses = sampled_softmax(positive, nothing, offsets, excluded)
+    losses.sum().backward()
+    assert losses.tolist() == positive.grad.tolist() == [0.0, 0.0]
+    assert nothing.grad.shape == (2, 0)
+
+
 def test_info_nce_is_least_where_pairs_agree():
     vectors = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     matched = info_nce(vectors, vectors * 3, 0.1).mean()

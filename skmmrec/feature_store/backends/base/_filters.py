@@ -59,6 +59,10 @@ _DEEPEST = 50
 # Comparisons in one condition, each of which is a pass over all rows: 0.3 s for 100,000
 # of them. Many values of one feature are one comparison, by ``in``.
 _MOST = 1000
+_GRAMMAR = (
+    "it may compare features with numbers and texts by == != < <= > >= in, not in, and "
+    "join such conditions by and, or, not"
+)
 
 
 class FilterColumn(NamedTuple):
@@ -108,8 +112,9 @@ def parse_filter(condition: Filter) -> ComparisonFilter | CompoundFilter:
     try:
         tree = ast.parse(condition.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else error
         raise ValueError(
-            f"the filter {condition!r:.100} cannot be read: {error}"
+            f"the filter {condition!r:.100} cannot be read ({reason}); {_GRAMMAR}"
         ) from error
     return _few(_Reader(condition).read(tree, negated=False, depth=0))
 
@@ -305,7 +310,5 @@ class _Reader:
     def _error(self, node: ast.expr) -> ValueError:
         piece = ast.get_source_segment(self._text.strip(), node) or self._text
         return ValueError(
-            f"the filter {self._text!r:.100} says {piece!r:.100}; it may compare "
-            "features with numbers and texts by == != < <= > >= in, not in, and join "
-            "such conditions by and, or, not"
+            f"the filter {self._text!r:.100} says {piece!r:.100}; {_GRAMMAR}"
         )
