@@ -124,8 +124,9 @@ def train_networks(
             choices.note("modality_dropout", choose_modality_dropout(id_l2))
         if design.is_trained:
             averaging = _averaging(problem, plan, id_l2, choices)
-            learned = (source, number, id_l2, averaging)
-            epochs = _train(network, problem, plan, generators, *learned)
+            epochs = _train(
+                network, problem, plan, generators, source, number, id_l2, averaging
+            )
             curves.append(watch(epochs, plan.training.max_epochs))
         networks.append(_whole(network, split))
     _forget_checkpoints(problem, plan, source)

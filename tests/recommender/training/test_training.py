@@ -149,11 +149,18 @@ def test_the_log_tells_what_was_held_out(make, catalog, X, caplog):
 # -- after a kill --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("early_stopping", [None, EarlyStopping(n_iter_no_change=9)])
+@pytest.mark.parametrize(
+    ("averaging", "early_stopping"),
+    [(0.0, None), (1.0, None), ("auto", EarlyStopping(n_iter_no_change=9))],
+)
 def test_a_killed_fit_goes_on_to_the_same_result(
-    make, catalog, X, tmp_path, kill_after, monkeypatch, early_stopping
+    make, catalog, X, tmp_path, kill_after, monkeypatch, averaging, early_stopping
 ):
-    params = {"training__max_epochs": 6, "early_stopping": early_stopping}
+    params = {
+        "training__max_epochs": 6,
+        "training__averaging": averaging,
+        "early_stopping": early_stopping,
+    }
     straight = make(catalog, **params).fit(X)
     with monkeypatch.context() as context:
         kill_after(3)
