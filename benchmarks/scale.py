@@ -57,8 +57,9 @@ EPOCH_GPU = Rate(1.85 / 2, 1_000_000)
 
 # Bytes.
 VECTOR = 4 * 384  # of MiniLM, float32
-# recommender.py items, 64 factors: table, Adam's two means, vectors of the model
-TABLE = 1_302
+# recommender.py items, 64 factors: table, Adam's two means, vectors of the model; and
+# what is averaged
+TABLE = 1_302 + 260
 # growth.py fit: slope of the peak from 3,000,000 to 10,000,000 interactions
 INTERACTION = 187
 # growth_publish.py, what lies in the store: rows and blocks, and the offline file
