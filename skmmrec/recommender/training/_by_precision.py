@@ -37,9 +37,9 @@ def choose_averaging(density: Density, id_l2: float) -> Choice:
 
     With few interactions and free embeddings, much of what single steps learn is noise,
     which a mean evens out: validation rows of TikTok gain 2 %, and of 60 % of dbbook
-    0.6 %. With many interactions, or where content speaks for items, a falling rate
-    comes nearer to the optimum: films lose 1 to 2 % by a mean, a sparse catalogue of
-    telling content 3.5 % (benchmarks/README.md).
+    0.5 %. Where content speaks for items, a falling rate comes nearer to the optimum:
+    a sparse catalogue of telling content loses 4 % by a mean. With many interactions
+    nothing is gained (benchmarks/README.md).
 
     The strength is from 0 to 1, and changes gradually.
     """
