@@ -198,7 +198,8 @@ def evaluate_ranking(
     Warns
     -----
     UserWarning
-        Where all lists end at one length that is less than a metric's.
+        Where all lists end at one length that is less than a metric's, and one of them
+        lacks a relevant item that another has.
 
     See Also
     --------
@@ -240,19 +241,29 @@ def evaluate_ranking(
 def _warn_of_cut_lists(lists: RankedRelevance, metrics: Sequence[str]) -> None:
     """Warn where all lists end at one length, before that of a metric.
 
-    Lists that have run out of items differ in length, or have all items.
+    Lists that have run out of items differ in length, or lack no relevant one of those
+    that other lists have.
     """
     lengths = lists.n_ranked[lists.n_ranked > 0]
     if len(lengths) < 2 or (lengths != lengths[0]).any():
         return
     length = int(lengths[0])
     beyond = [name for name in metrics if parse_metric(name)[1] > length]
-    if beyond and length < len(lists.items):
+    if beyond and _lack_relevant_ones(lists):
         warn_caller(
             f"all lists have {length} items, and {beyond[0]} counts what might follow "
             "as missed: ask `recommend` for longer lists, k="
             f"{parse_metric(beyond[0])[1]}, if there are more items"
         )
+
+
+def _lack_relevant_ones(lists: RankedRelevance) -> bool:
+    """Tell whether a list lacks a relevant item that another list has."""
+    users, items = lists.relevant
+    is_shown = np.zeros(len(lists.items), bool)
+    is_shown[lists.recommended[lists.recommended >= 0]] = True
+    asked_for = is_shown[items] & (lists.n_ranked[users] > 0)
+    return bool(np.count_nonzero(asked_for) > np.count_nonzero(lists.relevance))
 
 
 def _with_usual_names(

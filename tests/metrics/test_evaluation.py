@@ -321,15 +321,16 @@ def test_gains_that_are_none_are_named(tables, gain):
 
 
 def lists_of(*lengths):
-    """Lists of users 0, 1, ... that begin with the same items."""
+    """Lists of users 0, 1, ..., that of 1 from item 1 on, and so on."""
     users = np.repeat(range(len(lengths)), lengths)
-    items = np.concatenate([np.arange(length) for length in lengths])
+    starts = enumerate(lengths)
+    items = np.concatenate([np.arange(user, user + length) for user, length in starts])
     return pd.DataFrame({"user_id": users, "item_id": items})
 
 
 def test_lists_that_are_cut_before_a_metric_are_told():
     """Of lists of ten, recall@20 would count all that follows as missed."""
-    relevant = pd.DataFrame({"user_id": [0, 1, 2], "item_id": [1, 2, 15]})
+    relevant = pd.DataFrame({"user_id": [0, 0, 1, 2], "item_id": [1, 10, 2, 15]})
     with pytest.warns(
         UserWarning, match=r"all lists have 10 items, and recall@20.*k=20"
     ):
@@ -339,9 +340,10 @@ def test_lists_that_are_cut_before_a_metric_are_told():
 @pytest.mark.parametrize(
     ("lengths", "items", "recall"),
     [
-        ((20, 20), [1, 25], 0.5),  # as long as the metric
-        ((10, 12), [1, 25], 0.5),  # what is left of the items differs
-        ((10, 10), [1, 2], 1.0),  # all the items that there are
+        ((20, 20), [20, 2], 0.5),  # as long as the metric
+        ((10, 12), [10, 2], 0.5),  # what is left of the items differs
+        ((10, 10), [1, 2], 1.0),  # each lacks what its user had, and nothing relevant
+        ((10, 10), [1, 25], 0.5),  # nobody is shown what is lacking
         ((10,), [1, 25], 0.5),  # one list tells nothing
     ],
 )
