@@ -104,7 +104,7 @@ def train_networks(
     device = own_device(resolve_device(plan.device))
     design, split = plan.design, choose_split(problem, plan)
     n_networks = plan.n_members if design.is_trained else 1
-    networks, curves, id_l2, memory = [], [], LOW, None
+    networks, curves, id_l2, averaging, memory = [], [], LOW, 0.0, None
     choices = choose_ahead(problem, plan)
     plan, seed = _seeded(problem, plan, source)
     generators = Generators(seed, device)
@@ -120,10 +120,10 @@ def train_networks(
         if number == 0 and design.is_trained:
             tried = _choose_by_trial(network, problem, plan, generators, choices)
             id_l2, memory = tried
+            averaging = _averaging(problem, plan, id_l2, choices)
         if number == 0 and hides_by_itself(problem, plan):
             choices.note("modality_dropout", choose_modality_dropout(id_l2))
         if design.is_trained:
-            averaging = _averaging(problem, plan, id_l2, choices)
             epochs = _train(
                 network, problem, plan, generators, source, number, id_l2, averaging
             )

@@ -55,16 +55,16 @@ class WeightAverage:
         self.n_taken += 1
         for name, values in self._weights():
             # Sums, as all parts of a table must be rounded alike: `lerp_` is not.
-            if self.n_taken == 1:
-                self.sums[name] = values.clone()
-            else:
+            if name in self.sums:
                 self.sums[name].add_(values)
+            else:
+                self.sums[name] = values.clone()
 
     @torch.no_grad()
     def give(self) -> None:
         """Give the network the mean, if anything was taken."""
         for name, values in self._weights():
-            if self.n_taken:
+            if name in self.sums:
                 values.copy_(self.sums[name]).div_(self.n_taken)
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -80,6 +80,8 @@ class WeightAverage:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.n_taken = state["n_taken"]
-        for name, values in self._weights():
-            if self.n_taken:
-                self.sums[name] = state["sums"][name].to(values.device)
+        self.sums = {
+            name: state["sums"][name].to(values.device)
+            for name, values in self._weights()
+            if name in state["sums"]
+        }
