@@ -107,10 +107,10 @@ class MultimodalFusionRecommender(VectorRecommender):
     half_life : float, "auto" or None, default="auto"
         After how many later items an item of the history counts half in the user's
         vector; None: all count the same. "auto": if `X` has timestamps, the value with
-        which earlier likes best predict the latest ones, and among equals the very next
-        one; else None. Such a model predicts what a user likes next. So hold out the
-        latest interactions to evaluate it, not random ones. The tower "sequence" learns
-        the order by itself.
+        which earlier likes best predict those that a trial holds out or, where no trial
+        can tell, the latest ones, and among equals the very next one; else None. Such a
+        model predicts what a user likes next. So hold out the latest interactions to
+        evaluate it, not random ones. The tower "sequence" learns the order by itself.
     memory : float, "auto" or None, default="auto"
         How much a memory of items counts beside the vectors: for each item, a short
         list of others that were liked by the same users. A number is the spread of what
@@ -360,9 +360,9 @@ class MultimodalFusionRecommender(VectorRecommender):
                 propagation=self.propagation,
                 source=source,
             )
-            refuse_idle(plan, model, self.half_life)
-            memory = learn(model, plan, source, is_own)
-            self._adopt(finish(model, rows, plan, self.half_life, memory))
+            refuse_idle(plan, model)
+            found = learn(model, rows, plan, source, is_own)
+            self._adopt(finish(model, rows, plan, found))
         return self
 
     def add_users(self, users: pd.DataFrame) -> Self:
@@ -457,6 +457,7 @@ class MultimodalFusionRecommender(VectorRecommender):
             self.device,
             self.random_state,
             self.memory,
+            self.half_life,
         )
 
     @property

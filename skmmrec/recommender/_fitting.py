@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -19,9 +18,9 @@ from skmmrec.recommender._user_towers import SequenceTower
 from skmmrec.recommender.training import (
     LEAST_CREDIT,
     Epoch,
-    MemoryWeight,
     Plan,
     Source,
+    Trained,
     can_remember,
     fit_accelerator,
     forget_unmet,
@@ -50,17 +49,18 @@ def watch(epochs: Iterable[Epoch], n_epochs: int) -> list[Epoch]:
 
 def learn(
     model: FittedModel,
+    rows: Rows,
     plan: Plan,
     source: FittedModel | None = None,
     is_own: bool = False,
-) -> MemoryWeight | None:
+) -> Trained:
     """Train the networks of a model, and learn what content tells of new items.
 
     The model is prepared, and is completed. `source` is one to start from; `is_own`
-    says that it is an earlier fit of the same recommender. Returns how a memory of
-    items is to count, for `finish`.
+    says that it is an earlier fit of the same recommender.
     """
-    plan = replace(plan, cold_popularity=model.cold_popularity)
+    half_life = plan.half_life if _tell_order(rows) else None
+    plan = replace(plan, cold_popularity=model.cold_popularity, half_life=half_life)
     data, problem, start = model.data, model.problem(), None
     if source is not None:
         theirs = source.data
@@ -76,32 +76,34 @@ def learn(
     forget_unmet(model.networks, model.met)
     if plan.design.is_trained:
         model.learn_expectation(fit_accelerator(plan))
-    return trained.memory
+    return trained
 
 
-def finish(
-    model: FittedModel,
-    rows: Rows,
-    plan: Plan,
-    half_life: float | Literal["auto"] | None,
-    memory: MemoryWeight | None = None,
-) -> FittedModel:
+def finish(model: FittedModel, rows: Rows, plan: Plan, found: Trained) -> FittedModel:
     """Compute the vectors, with the half-life that is given or learned, and memory."""
-    where = fit_accelerator(plan)
+    where, half_life = fit_accelerator(plan), plan.half_life
     model.update_items(where)
-    times = rows.ids.times
     if not model.networks[0].tower.weighs_recency:
         model.half_life = None
     elif half_life != "auto":
         model.half_life = half_life
-    elif times is None or not np.any(times != times[0]):
+    elif not _tell_order(rows):
         model.choices.note("half_life", Choice(None, "no times tell the order of rows"))
+    elif found.half_life is not None and found.half_life.value is not None:
+        model.half_life = found.half_life.value
+        model.choices.note("half_life", found.half_life)
     else:
         model.learn_half_life(where)
     model.update_users(where)
-    if memory is not None:
-        model.learn_memory(memory, where)
+    if found.memory is not None:
+        model.learn_memory(found.memory, where)
     return model
+
+
+def _tell_order(rows: Rows) -> bool:
+    """Tell whether times put rows in an order."""
+    times = rows.ids.times
+    return times is not None and bool(np.any(times != times[0]))
 
 
 def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
@@ -129,15 +131,13 @@ def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
     return model
 
 
-def refuse_idle(
-    plan: Plan, model: FittedModel, half_life: float | Literal["auto"] | None = "auto"
-) -> None:
+def refuse_idle(plan: Plan, model: FittedModel) -> None:
     """Refuse settings that would change nothing.
 
     The model is prepared: its tasks and its content are known. A ValueError for the
     first of them says why.
     """
-    _refuse(_idle(plan, model, half_life))
+    _refuse(_idle(plan, model))
 
 
 def _refuse(idle: Iterable[tuple[str, str]]) -> None:
@@ -146,9 +146,7 @@ def _refuse(idle: Iterable[tuple[str, str]]) -> None:
         raise ValueError(f"{name} has no effect here: {reason}")
 
 
-def _idle(
-    plan: Plan, model: FittedModel, half_life: float | Literal["auto"] | None
-) -> Iterator[tuple[str, str]]:
+def _idle(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
     yield from _idle_weights(plan, model)
     yield from _idle_tasks(plan, model)
     if plan.early_stopping and plan.training.averaging not in ("auto", 0):
@@ -156,9 +154,8 @@ def _idle(
     yield from _idle_content(plan, model)
     yield from _idle_processes(plan, model)
     yield from _idle_device(plan)
-    if isinstance(plan.design.tower, SequenceTower) and isinstance(
-        half_life, int | float
-    ):
+    is_given = isinstance(plan.half_life, int | float)
+    if isinstance(plan.design.tower, SequenceTower) and is_given:
         yield "half_life", "a SequenceTower learns the order of a history by itself"
 
 

@@ -131,8 +131,7 @@ class ContentRecommender(VectorRecommender):
             rows = self._read_rows(X, y, sample_weight)
             plan = self._plan()
             model = prepare(rows, plan, self.catalog, "softmax")
-            learn(model, plan)
-            self._adopt(finish(model, rows, plan, self.half_life))
+            self._adopt(finish(model, rows, plan, learn(model, rows, plan)))
         return self
 
     def _plan(self) -> Plan:
@@ -142,4 +141,5 @@ class ContentRecommender(VectorRecommender):
             Regularization(n_components=None, mute_noise=False),
             device="cpu",
             random_state=0,
+            half_life=self.half_life,
         )

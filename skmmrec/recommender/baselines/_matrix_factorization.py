@@ -184,8 +184,8 @@ class MatrixFactorizationRecommender(VectorRecommender):
             rows = self._read_rows(X, y, sample_weight)
             model = prepare(rows, plan, None, self.objective, source=source)
             refuse_idle(plan, model)
-            learn(model, plan, source, self._goes_on)
-            self._adopt(finish(model, rows, plan, None))
+            found = learn(model, rows, plan, source, self._goes_on)
+            self._adopt(finish(model, rows, plan, found))
         return self
 
     @property

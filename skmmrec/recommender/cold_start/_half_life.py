@@ -10,22 +10,19 @@ from numpy.typing import NDArray
 from skmmrec.interactions import History
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.network import Array
-from skmmrec.recommender.training import HeldOut, judge_held_out
+from skmmrec.recommender.training import (
+    HALF_LIVES,
+    HeldOut,
+    judge_held_out,
+    most_lists,
+    near_best,
+)
 from skmmrec.runtime import progress
 
-# Each about 1.6 to 2 times the one before: finer steps are not told apart by 4,000
-# users. With 0.5 the latest like counts three quarters of all; 0.3 gained nothing more.
-HALF_LIVES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, None)
-# Standard errors of gain that it takes to forget. On steady taste, one of them chose to
-# forget in 71 of 160 fits, two in 1 (generated data, tests/recommender/cold_start).
-# With both questions it was 0 of 30, and MovieLens chose 5, as its validation rows do.
-CLEAR = 2.0
 # The latest fifth of a history, as the benchmarks split it, ranked in lists of 20.
 SHARE, LENGTH = 0.2, 20
-# Fewer than 20 users tell nothing. 4,000 lists, or 80 million scores, take two to three
-# seconds; by 1,000, one of three fits to beauty did not forget, and lost 10 %
-# (benchmarks/README.md).
-MIN_USERS, MAX_LISTS, MAX_SCORES = 20, 4000, 80_000_000
+# Fewer users tell nothing.
+MIN_USERS = 20
 
 
 def learn_half_life(
@@ -41,9 +38,9 @@ def learn_half_life(
     as it can tell half-lives apart; among those that it cannot, the second does.
     Sessions show in the second alone.
 
-    Forgetting costs much where it is wrong, so a gain of two standard errors is asked
-    for. Among the half-lives within one standard error of the best, the longest is
-    chosen [1]_.
+    The network has learned these likes by heart, which asks for less forgetting than
+    what a trial holds out does: where there is a trial, it is asked first. Of the
+    half-lives that are about as good as the best, the longest is chosen.
 
     Parameters
     ----------
@@ -61,11 +58,6 @@ def learn_half_life(
         In later items; None: all items count the same, as where nothing is gained or
         fewer than 20 users have five items. Its figures are NDCG@20 of both questions
         with what was chosen and without forgetting.
-
-    References
-    ----------
-    .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and
-       regression trees", 1984 (the rule of one standard error).
     """
     held = hide_latest(history)
     if len(held.users) < MIN_USERS:
@@ -75,7 +67,7 @@ def learn_half_life(
     allowed, gains = np.ones(len(HALF_LIVES), bool), {}
     for name, part in asked.items():
         gains[name] = _judge(part, users_of, items, biases, allowed)
-        allowed &= _near_best(gains[name], allowed)
+        allowed &= near_best(gains[name], np.arange(gains[name].shape[1]), allowed)
     place = int(np.flatnonzero(allowed)[-1])
     return Choice(
         HALF_LIVES[place],
@@ -107,17 +99,6 @@ def _judge(
     return gains
 
 
-def _near_best(
-    gains: NDArray[np.float64], allowed: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Tell which half-lives are about as good as the best of those allowed."""
-    means = np.where(allowed, gains.mean(axis=1), -np.inf)
-    behind = gains[means.argmax()] - gains
-    errors = behind.std(axis=1) / np.sqrt(gains.shape[1])
-    errors[HALF_LIVES.index(None)] *= CLEAR
-    return allowed & (behind.mean(axis=1) <= errors)
-
-
 def _figures(gains: dict[str, NDArray[np.float64]], place: int) -> dict[str, float]:
     figures = {}
     for name, part in gains.items():
@@ -132,7 +113,7 @@ def hide_latest(history: History) -> HeldOut:
     late = history.n_later < _n_late(history)[history.users]
     late_likes = late & history.liked
     counts = np.bincount(history.users[late_likes], minlength=len(history.lengths))
-    users = rng.permutation(np.flatnonzero(counts))[: _most_lists(history)]
+    users = rng.permutation(np.flatnonzero(counts))[: most_lists(history.n_items)]
     users = np.sort(users)
     known, hidden = history.where(~late), history.where(late_likes)
     return HeldOut(users, known.take(users), hidden.take(users))
@@ -148,7 +129,7 @@ def hide_next(history: History, users: NDArray[np.int64]) -> HeldOut:
     places = np.flatnonzero(late & history.liked & np.isin(history.users, users))
     owners = history.users[places]
     n_later = np.searchsorted(owners, owners, side="right") - np.arange(len(owners)) - 1
-    places = places[n_later < max(1, _most_lists(history) // len(users))]
+    places = places[n_later < max(1, most_lists(history.n_items) // len(users))]
     owners = history.users[places]
     copies, one_each = history.take(owners), np.arange(len(places) + 1)
     is_before = copies.n_later > history.n_later[places][copies.users]
@@ -159,7 +140,3 @@ def hide_next(history: History, users: NDArray[np.int64]) -> HeldOut:
 def _n_late(history: History) -> NDArray[np.int64]:
     """Count what is in the latest fifth of each history."""
     return (SHARE * history.lengths).astype(np.int64)
-
-
-def _most_lists(history: History) -> int:
-    return min(MAX_LISTS, max(MIN_USERS, MAX_SCORES // max(1, history.n_items)))

@@ -19,6 +19,11 @@ from ._problem import (
     weights_and_answers as weights_and_answers,
 )
 from ._processes import n_processes as n_processes
+from ._recency_trial import (
+    HALF_LIVES as HALF_LIVES,
+    most_lists as most_lists,
+    near_best as near_best,
+)
 from ._training import (
     fit_accelerator as fit_accelerator,
     train_further as train_further,

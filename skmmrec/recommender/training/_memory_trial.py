@@ -66,7 +66,11 @@ def train_briefly(trainer: Trainer, n_epochs: int, purpose: str) -> None:
 
 
 def choose_memory(
-    network: FusionNetwork, problem: Problem, hidden: Examples, left: History
+    network: FusionNetwork,
+    problem: Problem,
+    hidden: Examples,
+    left: History,
+    memory: MemoryOfLikes,
 ) -> tuple[MemoryWeight | None, Choice]:
     """Choose how much a memory of items counts, and how it is scaled.
 
@@ -78,8 +82,8 @@ def choose_memory(
     of none by a standard error. A network that is trained longer needs less, so that
     a part of the weight is kept.
 
-    The network is that of the trial; `hidden` was held out of it, and `left` is what it
-    has seen.
+    The network is that of the trial; `hidden` was held out of it, `left` is what it has
+    seen, and `memory` has learned from that.
 
     References
     ----------
@@ -90,7 +94,7 @@ def choose_memory(
     if len(held.users) < MIN_USERS:
         reason = "too few users have likes held out of a trial"
         return None, Choice(0.0, reason, {"users": len(held.users)})
-    values = _judged(network, problem, held, left)
+    values = _judged(network, problem, held, memory)
     power, curve = choose_power(values)
     base, best = curve[0.0], curve[best_weight(curve)]
     gain = best - base
@@ -178,11 +182,10 @@ def held_likes(hidden: Examples, left: History, max_users: int = MAX_USERS) -> H
 
 
 def _judged(
-    network: FusionNetwork, problem: Problem, held: HeldOut, left: History
+    network: FusionNetwork, problem: Problem, held: HeldOut, memory: MemoryOfLikes
 ) -> dict[tuple[float, float], NDArray[np.float64]]:
     """NDCG of each user by weight and power, up to where more is worse."""
     judge = LikesJudge.of(network, problem, held)
-    memory = MemoryOfLikes.learn(left, accelerator(network.item_bias.device))
     values = {(0.0, 0.0): judge.ndcg()}
     for power in POWERS:
         lists, before = judge.in_units(memory.weighed(power)), values[0.0, 0.0].mean()

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from skmmrec.interactions import RandomState
-from skmmrec.recommender._choices import Choices
+from skmmrec.recommender._choices import Choice, Choices
 from skmmrec.recommender._settings import EarlyStopping, Regularization, Training
 from skmmrec.recommender.network import FusionNetwork
 from skmmrec.recommender.training._problem import NetworkDesign
@@ -67,6 +67,9 @@ class Plan:
         Seed.
     memory : float, "auto" or None
         How much a memory of items is to count beside the networks.
+    half_life : float, "auto" or None
+        After how many later items an item of a history is to count half; None: all
+        count the same.
     """
 
     design: NetworkDesign
@@ -78,6 +81,7 @@ class Plan:
     device: str = "auto"
     random_state: RandomState = None
     memory: float | Literal["auto"] | None = None
+    half_life: float | Literal["auto"] | None = None
 
     @property
     def credit(self) -> float:
@@ -123,6 +127,8 @@ class Trained:
         What the training chose by itself.
     memory : MemoryWeight or None
         How a memory of items is to count; None: not at all.
+    half_life : Choice or None
+        The half-life that a trial has chosen; None: no trial could tell one.
     """
 
     networks: list[FusionNetwork]
@@ -131,3 +137,4 @@ class Trained:
     id_l2: float
     choices: Choices = field(default_factory=Choices)
     memory: MemoryWeight | None = None
+    half_life: Choice | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from skmmrec.interactions import History
 from skmmrec.recommender._choices import Choice, Choices
+from skmmrec.recommender.memory import MemoryOfLikes
 from skmmrec.recommender.network import FusionNetwork, Task, accelerator
 from skmmrec.recommender.training._agreement import check_agreement
 from skmmrec.recommender.training._assembly import (
@@ -54,6 +56,7 @@ from skmmrec.recommender.training._processes import (
     warn_of_strangers,
     world,
 )
+from skmmrec.recommender.training._recency_trial import choose_half_life
 from skmmrec.recommender.training._split_tables import (
     choose_split,
     choose_tables,
@@ -61,7 +64,7 @@ from skmmrec.recommender.training._split_tables import (
     split_tables,
 )
 from skmmrec.recommender.training._transfer import adopt, adopt_ids
-from skmmrec.recommender.training._trial import Trial, try_out
+from skmmrec.recommender.training._trial import try_out
 from skmmrec.recommender.training._validation import (
     LikesMonitor,
     LossMonitor,
@@ -104,7 +107,8 @@ def train_networks(
     device = own_device(resolve_device(plan.device))
     design, split = plan.design, choose_split(problem, plan)
     n_networks = plan.n_members if design.is_trained else 1
-    networks, curves, id_l2, averaging, memory = [], [], LOW, 0.0, None
+    networks, curves, id_l2, averaging = [], [], LOW, 0.0
+    memory, half_life = None, None
     choices = choose_ahead(problem, plan)
     plan, seed = _seeded(problem, plan, source)
     generators = Generators(seed, device)
@@ -119,7 +123,7 @@ def train_networks(
         network = network.to(device)
         if number == 0 and design.is_trained:
             tried = _choose_by_trial(network, problem, plan, generators, choices)
-            id_l2, memory = tried
+            id_l2, memory, half_life = tried
             averaging = _averaging(problem, plan, id_l2, choices)
         if number == 0 and hides_by_itself(problem, plan):
             choices.note("modality_dropout", choose_modality_dropout(id_l2))
@@ -139,6 +143,7 @@ def train_networks(
         id_l2,
         choices,
         memory,
+        half_life,
     )
 
 
@@ -306,42 +311,71 @@ def _train(
     return trainer.run()
 
 
+class _Tried(NamedTuple):
+    """What a trial has chosen, or was given, as `Trained` has it."""
+
+    id_l2: float
+    memory: MemoryWeight | None
+    half_life: Choice | None = None
+
+
 def _choose_by_trial(
     network: FusionNetwork,
     problem: Problem,
     plan: Plan,
     generators: Generators,
     choices: Choices,
-) -> tuple[float, MemoryWeight | None]:
-    """Choose by a trial what is left to the fit: `id_l2`, and how memory counts."""
-    given, memory = plan.regularization.id_l2, plan.memory
-    asked = memory == "auto" and can_remember(problem)
-    weight = None
-    if not isinstance(memory, str | None) and memory > 0:
-        weight = MemoryWeight(float(memory), GIVEN_POWER)
-    if asked and choose_split(problem, plan):
-        asked, reason = False, "no process has the whole table of embeddings"
-        choices.note("memory", Choice(0.0, reason))
-    if given != "auto" and not asked:
-        return float(given), weight
+) -> _Tried:
+    """Choose by a trial what is left to the fit: see `_Tried`."""
+    given, memory = plan.regularization.id_l2, _given_memory(plan)
+    asks_memory = _asks_memory(problem, plan, choices)
+    asks_half_life = _asks_half_life(network, problem, plan)
+    if given != "auto" and not asks_memory and not asks_half_life:
+        return _Tried(float(given), memory)
     before = generators.get_state()
     chosen, trial = try_out(network, problem, plan, generators)
     if given == "auto":
         choices.note("id_l2", chosen)
     else:  # the rest goes on as if there had been no trial
         generators.set_state(before)
-    if asked:
-        weight, choice = agree(_choose_memory(problem, trial, chosen))
-        choices.note("memory", choice)
-    return float(chosen.value if given == "auto" else given), weight
-
-
-def _choose_memory(
-    problem: Problem, trial: Trial | None, chosen: Choice
-) -> tuple[MemoryWeight | None, Choice]:
+    id_l2, half_life = float(chosen.value if given == "auto" else given), None
     if trial is None:
-        return None, replace(chosen, value=0.0)
-    return choose_memory(trial.network, problem, trial.hidden, trial.left)
+        if asks_memory:
+            choices.note("memory", replace(chosen, value=0.0))
+        return _Tried(id_l2, memory)
+    if asks_memory or asks_half_life:
+        seen = MemoryOfLikes.learn(trial.left, accelerator(network.item_bias.device))
+        found = trial.network, problem, trial.hidden, trial.left, seen
+    if asks_memory:
+        memory, choice = agree(choose_memory(*found))
+        choices.note("memory", choice)
+    if asks_half_life:
+        half_life = agree(choose_half_life(*found))
+    return _Tried(id_l2, memory, half_life)
+
+
+def _given_memory(plan: Plan) -> MemoryWeight | None:
+    """Return how a memory is to count, where the caller says so."""
+    given = plan.memory
+    if isinstance(given, str | None) or given == 0:
+        return None
+    return MemoryWeight(float(given), GIVEN_POWER)
+
+
+def _asks_memory(problem: Problem, plan: Plan, choices: Choices) -> bool:
+    """Tell whether a trial is to choose how a memory counts."""
+    asked = plan.memory == "auto" and can_remember(problem)
+    if asked and choose_split(problem, plan):
+        reason = "no process has the whole table of embeddings"
+        choices.note("memory", Choice(0.0, reason))
+        return False
+    return asked
+
+
+def _asks_half_life(network: FusionNetwork, problem: Problem, plan: Plan) -> bool:
+    """Tell whether a trial is to choose how fast likes are forgotten."""
+    is_open = plan.half_life == "auto" and network.tower.weighs_recency
+    return is_open and can_remember(problem) and not choose_split(problem, plan)
 
 
 def _hold_out(

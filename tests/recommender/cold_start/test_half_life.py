@@ -229,7 +229,7 @@ def test_each_of_the_latest_likes_comes_next():
 
 
 def test_so_many_are_asked_as_there_is_time_for(monkeypatch):
-    monkeypatch.setattr(_half_life, "MAX_LISTS", 5)
+    monkeypatch.setattr(_half_life, "most_lists", lambda n_items: 5)
     monkeypatch.setattr(_half_life, "MIN_USERS", 2)
     history = History(np.array([0, 20, 30]), np.tile(np.arange(30), 1), 30)
     held = hide_next(history, np.array([0, 1]))

@@ -128,7 +128,7 @@ def record_all(monkeypatch):
         monkeypatch.setattr(_loop, "reason_against", lambda loss, opt, n: None)
         monkeypatch.setattr(_loop, "CudaRecorder", recorder)
         # On a CPU, a fit refuses what it has not.
-        monkeypatch.setattr(_estimator, "refuse_idle", lambda plan, model, half: None)
+        monkeypatch.setattr(_estimator, "refuse_idle", lambda plan, model: None)
         return recorders
 
     return record_all
