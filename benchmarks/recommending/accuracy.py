@@ -91,7 +91,7 @@ def tuning_tasks(
         for model in names:
             if models.why_not(model, name):
                 continue
-            for n, params in enumerate(models.grid(model)):
+            for n, params in enumerate(models.grid(model, name)):
                 yield Task(
                     f"{name}, {model}, {params}",
                     _tried(folder, name, model) / f"{n}.json",
@@ -117,7 +117,7 @@ def choose(sets: Sequence[str], names: Sequence[str], folder: Path) -> Iterator[
             if models.why_not(model, name):
                 continue
             paths = sorted(_tried(folder, name, model).glob("*.json"))
-            if len(paths) < len(models.grid(model)):
+            if len(paths) < len(models.grid(model, name)):
                 yield f"{name}, {model}: {len(paths)} tried only, nothing chosen"
                 continue
             best = max((protocol.read_json(path) for path in paths), key=_value)

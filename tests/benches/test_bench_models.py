@@ -13,7 +13,7 @@ def test_what_was_chosen_is_in_the_grids():
         assert name in data.names()
         assert set(found) <= set(models.GRIDS)
         for model, params in found.items():
-            assert params in models.grid(model), (name, model)
+            assert params in models.grid(model, name), (name, model)
 
 
 def test_models_that_cannot_run_say_why(monkeypatch):
@@ -54,7 +54,7 @@ def test_models_of_other_packages_find_the_taste(name, small):
     source = replace(small, later=small.tuning[1])
     for part in (source.train, source.later, source.test):
         part["timestamp"] = part.groupby("user_id").cumcount()
-    params = models.grid(name)[0]
+    params = models.grid(name, "movielens-time")[0]
     if "epochs" in params:
         params["epochs"] = 150  # of one batch each
     model = models.build(name, source, 0, params, "cpu")
