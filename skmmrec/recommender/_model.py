@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from operator import is_
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,9 +19,10 @@ from skmmrec.interactions import History, InteractionData, Keys
 from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._facts import Facts
+from skmmrec.recommender._fingerprint import Answering
 from skmmrec.recommender._folding import Folding
 from skmmrec.recommender._forgotten import Forgotten
-from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
+from skmmrec.recommender._serving import ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
 from skmmrec.recommender.memory import (
     ItemMemory,
@@ -53,6 +52,8 @@ from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -590,25 +591,24 @@ class FittedModel:
 
     def _bound_lengths(self) -> float:
         """Bound the items' lengths; a single user would wait for it in each call."""
-        measured = vars(self).get("_measured")
-        if measured is None or measured[0] is not self.item_vectors:
-            measured = self.item_vectors, bound_lengths(self.item_vectors)
-            vars(self)["_measured"] = measured
-        return measured[1]
+        vectors = self.item_vectors
+        return self._once("_measured", vectors, lambda: bound_lengths(vectors))
 
     def item_hashes(self) -> NDArray[np.uint64]:
         """Hash each item's vector and bias, once until they change."""
-        kept = vars(self).get("_hashed")
-        if kept is None or kept[0] is not self.item_vectors:
-            hashes = hash_rows(self.item_vectors, self.item_biases[:, :1])
-            kept = vars(self)["_hashed"] = self.item_vectors, hashes
-        return kept[1]
+        vectors, biases = self.item_vectors, self.item_biases[:, :1]
+        return self._once("_hashed", vectors, lambda: hash_rows(vectors, biases))
 
     def popularity(self) -> NDArray[np.int64]:
         """Count the users who have met each item, once until they change."""
-        kept = vars(self).get("_counted")
-        if kept is None or kept[0] is not self.data:
-            kept = vars(self)["_counted"] = self.data, self.data.seen.popularity
+        data = self.data
+        return self._once("_counted", data, lambda: data.seen.popularity)
+
+    def _once(self, name: str, source: object, make: Callable[[], T]) -> T:
+        """Make a value of a source once, and keep it until there is another source."""
+        kept: tuple[object, T] | None = vars(self).get(name)
+        if kept is None or kept[0] is not source:
+            kept = vars(self)[name] = source, make()
         return kept[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -727,21 +727,7 @@ class FittedModel:
         another processor, the last bits of its vectors may be others.
         """
         saved = self._saved_fingerprint
-        if saved is not None:
-            return saved
-        digest = hashlib.sha256()
-        for ids, values in (
-            (self.data.items, self.item_vectors),
-            (self.data.users, self.user_vectors),
-            (self.data.items, self.item_biases[:, 0]),
-        ):
-            for text in _json(ids):
-                digest.update(text.encode())
-            digest.update(np.ascontiguousarray(values).tobytes())
-        if self.memory is not None:
-            digest.update(self.memory.neighbors.tobytes())
-            digest.update(self.memory.weights.tobytes())
-        return digest.hexdigest()[:16]
+        return self._answering.fingerprint() if saved is None else saved
 
     def saved_as(self, fingerprint: str) -> None:
         """Tell what was saved; see `fingerprint`."""
@@ -755,9 +741,9 @@ class FittedModel:
         return fingerprint if is_same else None
 
     @property
-    def _answering(self) -> tuple[Any, ...]:
+    def _answering(self) -> Answering:
         """What the model answers with, which is replaced whenever it changes."""
-        return (
+        return Answering(
             self.data.items,
             self.data.users,
             self.item_vectors,
@@ -765,15 +751,6 @@ class FittedModel:
             self.item_biases,
             self.memory,
         )
-
-
-def _json(ids: pd.Index) -> Iterator[str]:
-    """Write ids as a JSON list, in parts: not all of them as Python's objects."""
-    yield "["
-    for start in range(0, len(ids), SLICE):
-        text = json.dumps(ids[start : start + SLICE].tolist())
-        yield (", " if start else "") + text[1:-1]
-    yield "]"
 
 
 def keep_modalities(model: FittedModel, content: Blocks) -> FittedModel:
