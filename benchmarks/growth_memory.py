@@ -85,7 +85,7 @@ def watched(costs: Costs, max_time: float) -> Iterator[list[int]]:
     Yields a list that gets the number of steps that were done, and of those of a whole
     fit.
     """
-    from skmmrec.recommender._model import FittedModel
+    from skmmrec.recommender import _fitting
     from skmmrec.recommender.training import _training
     from skmmrec.recommender.training._loop import Trainer
 
@@ -110,13 +110,13 @@ def watched(costs: Costs, max_time: float) -> Iterator[list[int]]:
             self.n_done = getattr(self, "n_done", 0) + 1
             return super()._step(*args)
 
-    choose, learn = _training._choose_memory, FittedModel.learn_memory
+    choose, learn = _training._choose_memory, _fitting.learn_memory
     with ExitStack() as patches:
         for owner, name, value in [
             (_training, "_train", limited),
             (_training, "Trainer", Counted),
             (_training, "_choose_memory", costs.measured("choosing", choose)),
-            (FittedModel, "learn_memory", costs.measured("learning", learn)),
+            (_fitting, "learn_memory", costs.measured("learning", learn)),
         ]:
             patches.enter_context(mock.patch.object(owner, name, value))
         yield steps

@@ -20,13 +20,9 @@ from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
 from skmmrec.fusion import Fusion, get_fusion
 from skmmrec.interactions import USER, Numbers, RandomState, Table
-from skmmrec.recommender._fitting import (
-    feed,
-    finish,
-    learn,
-    refuse_idle,
-)
+from skmmrec.recommender._fitting import feed, finish, learn
 from skmmrec.recommender._fusing import fuse_ahead
+from skmmrec.recommender._idle_settings import refuse_idle
 from skmmrec.recommender._lifecycle import add_users
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import (

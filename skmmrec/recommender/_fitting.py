@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skmmrec.interactions import positions
 from skmmrec.recommender._choices import Choice
+from skmmrec.recommender._idle_settings import refuse_idle_further
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import Rows, take_in
-from skmmrec.recommender._settings import Settings
-from skmmrec.recommender._user_towers import SequenceTower
+from skmmrec.recommender.cold_start import Expectation, learn_half_life
+from skmmrec.recommender.memory import MemoryOfLikes, in_units, spread_users
+from skmmrec.recommender.network import Array, VectorMaker, place
 from skmmrec.recommender.training import (
-    LEAST_CREDIT,
     Epoch,
+    HeldOut,
+    MemoryWeight,
     Plan,
     Source,
     Trained,
-    can_remember,
     fit_accelerator,
     forget_unmet,
     met_items,
-    n_processes,
     train_further,
     train_networks,
 )
-from skmmrec.runtime import bar, resolve_device
+from skmmrec.runtime import bar
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger("skmmrec.recommender")
 
@@ -75,7 +81,7 @@ def learn(
         model.met[before[before >= 0]] = True
     forget_unmet(model.networks, model.met)
     if plan.design.is_trained:
-        model.learn_expectation(fit_accelerator(plan))
+        learn_expectation(model, fit_accelerator(plan))
     return trained
 
 
@@ -93,10 +99,10 @@ def finish(model: FittedModel, rows: Rows, plan: Plan, found: Trained) -> Fitted
         model.half_life = found.half_life.value
         model.choices.note("half_life", found.half_life)
     else:
-        model.learn_half_life(where)
+        choose_half_life(model, where)
     model.update_users(where)
     if found.memory is not None:
-        model.learn_memory(found.memory, where)
+        learn_memory(model, found.memory, where)
     return model
 
 
@@ -104,6 +110,73 @@ def _tell_order(rows: Rows) -> bool:
     """Tell whether times put rows in an order."""
     times = rows.ids.times
     return times is not None and bool(np.any(times != times[0]))
+
+
+def learn_expectation(model: FittedModel, where: torch.device | None = None) -> None:
+    """Learn to predict embeddings and biases from content.
+
+    `where` is an accelerator to compute on, here and below; None: the CPU.
+    """
+    met = Expectation.sample(np.flatnonzero(model.met))
+    if not model.content.values or len(met) == 0:
+        return
+    content, maker = model.content.take(met), VectorMaker(model.networks, where)
+    model.expectation = Expectation.fit(
+        content,
+        maker.embeddings(met),
+        maker.fused(content),
+        model.learned_biases(met),
+        evidence(model)[met],
+        where,
+    )
+
+
+def evidence(model: FittedModel) -> NDArray[np.int64]:
+    """How many users each item was learned from, at least 1."""
+    by_likes = len(model.tasks) == 1 and model.tasks[0].sampled
+    met = model.data.history if by_likes else model.data.seen
+    return np.maximum(met.popularity, 1)
+
+
+def choose_half_life(model: FittedModel, where: torch.device | None) -> None:
+    """Choose the half-life that lets earlier likes predict the latest best."""
+    maker, users = VectorMaker(model.networks, where), model.user_content
+    items = place(model.item_vectors, where)
+
+    def users_of(held: HeldOut, half_life: float | None) -> Array:
+        content = None if users is None else users.take(held.users)
+        made = maker.user_tensor(items, held.known, held.users, content, half_life)
+        return made if where else made.numpy()
+
+    biases = place(_biases_of_liked(model), where)
+    chosen = learn_half_life(model.data.history, users_of, items, biases)
+    model.half_life = chosen.value
+    model.choices.note("half_life", chosen)
+
+
+def learn_memory(
+    model: FittedModel, counted: MemoryWeight, where: torch.device | None
+) -> None:
+    """Learn from the likes what items say of others.
+
+    Its spread over a user's scores, over that of the vectors' scores, is the weight
+    that is given.
+    """
+    history, most = model.data.history, spread_users(len(model.data.items))
+    users = np.flatnonzero(history.lengths)
+    users = np.sort(np.random.RandomState(0).permutation(users)[:most])
+    known, vectors = history.take(users), model.user_vectors[users]
+    learned = MemoryOfLikes.learn(history, where)
+    memory = learned.weighed(counted.power, model.half_life)
+    items, biases = model.item_vectors, _biases_of_liked(model)
+    memory = in_units(memory, known, vectors, items, biases).times(counted.weight)
+    model.memory = memory if memory.weights.any() else None
+
+
+def _biases_of_liked(model: FittedModel) -> NDArray[np.float32]:
+    """Biases of the items; -inf for those that nobody likes."""
+    liked = model.data.history.popularity > 0
+    return np.where(liked, model.item_biases[:, 0], np.float32(-np.inf))
 
 
 def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
@@ -116,7 +189,7 @@ def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
         return model
     # Networks are what they were fitted as, whatever was set since.
     plan = replace(plan, design=model.design)
-    _refuse((*_idle_weights(plan, model), *_idle_content(plan, model)))
+    refuse_idle_further(plan, model)
     model.networks = deepcopy(model.networks)
     pairs = (
         positions(model.data.users, rows.ids.users),
@@ -129,96 +202,3 @@ def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
     model.update_items(where)
     model.update_users(where)
     return model
-
-
-def refuse_idle(plan: Plan, model: FittedModel) -> None:
-    """Refuse settings that would change nothing.
-
-    The model is prepared: its tasks and its content are known. A ValueError for the
-    first of them says why.
-    """
-    _refuse(_idle(plan, model))
-
-
-def _refuse(idle: Iterable[tuple[str, str]]) -> None:
-    """Name the first of some settings without effect, and the reason."""
-    for name, reason in idle:
-        raise ValueError(f"{name} has no effect here: {reason}")
-
-
-def _idle(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
-    yield from _idle_weights(plan, model)
-    yield from _idle_tasks(plan, model)
-    if plan.early_stopping and plan.training.averaging not in ("auto", 0):
-        yield "training.averaging", "early stopping keeps the weights of one epoch"
-    yield from _idle_content(plan, model)
-    yield from _idle_processes(plan, model)
-    yield from _idle_device(plan)
-    is_given = isinstance(plan.half_life, int | float)
-    if isinstance(plan.design.tower, SequenceTower) and is_given:
-        yield "half_life", "a SequenceTower learns the order of a history by itself"
-
-
-def _idle_weights(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
-    weights, n_tasks = plan.training.task_weights, len(model.tasks)
-    if weights is not None and n_tasks == 1:
-        yield "training.task_weights", "there is one task only"
-    if weights is not None and len(weights) != n_tasks:
-        yield "training.task_weights", f"{len(weights)} weights, but {n_tasks} tasks"
-
-
-def _idle_tasks(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
-    if plan.memory not in (None, "auto", 0) and not can_remember(model.problem()):
-        yield "memory", "histories hold ratings or dislikes, and a memory knows likes"
-    if any(task.sampled for task in model.tasks):
-        return
-    reason = "nothing is ranked against drawn items, each row's answer is predicted"
-    if plan.cold_popularity not in ("auto", LEAST_CREDIT):
-        yield "cold_popularity", reason
-    balance = plan.regularization.modality_balance
-    if plan.training.own_negatives != "auto" and not balance:
-        yield "training.own_negatives", reason
-
-
-def _idle_content(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
-    n_modalities = len(model.content.modalities)
-    changed = plan.regularization.changed()
-    if changed.get("alignment") and n_modalities < 2:
-        yield (
-            "regularization.alignment",
-            f"it pulls modalities together, and there are {n_modalities}",
-        )
-    if n_modalities or model.space.muted:
-        return
-    for name in ("modality_dropout", "modality_balance", "n_components", "mute_noise"):
-        if name in changed:
-            yield f"regularization.{name}", "the items have no content"
-
-
-def _idle_processes(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
-    tables, n_items = plan.training.tables, len(model.content)
-    if tables != "auto" and n_processes() == 1:
-        yield (
-            "training.tables",
-            "one process trains alone, and holds all. Start several by torchrun and "
-            "torch.distributed.init_process_group()",
-        )
-    if tables == "sharded" and n_items < n_processes():
-        yield "training.tables", f"{n_items} items, but {n_processes()} processes"
-
-
-def _idle_device(plan: Plan) -> Iterator[tuple[str, str]]:
-    device = resolve_device(plan.device).type
-    if plan.training.cuda_graphs not in (False, "auto") and device != "cuda":
-        yield "training.cuda_graphs", f"the fit runs on {device!r}, which has none"
-
-
-def refuse_changed(settings: Settings, names: frozenset[str], reason: str) -> None:
-    """Refuse values other than the defaults for some names.
-
-    The ValueError names the first of them.
-    """
-    for name in settings.changed():
-        if name in names:
-            kind = type(settings).__name__
-            raise ValueError(f"{name} of {kind} has no effect here: {reason}")

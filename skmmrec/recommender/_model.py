@@ -23,15 +23,11 @@ from skmmrec.recommender._fingerprint import Answering
 from skmmrec.recommender._folding import Folding
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import ServingVectors, StoredVectors, sliced
-from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
+from skmmrec.recommender.cold_start import Expectation, graph_of_new
 from skmmrec.recommender.memory import (
     ItemMemory,
-    MemoryOfLikes,
-    in_units,
-    spread_users,
 )
 from skmmrec.recommender.network import (
-    Array,
     FusionNetwork,
     ItemGraph,
     MeanTowerModule,
@@ -42,8 +38,6 @@ from skmmrec.recommender.network import (
     to_host,
 )
 from skmmrec.recommender.training import (
-    HeldOut,
-    MemoryWeight,
     NetworkDesign,
     Problem,
 )
@@ -215,7 +209,7 @@ class FittedModel:
         The biases are those for each task: (n, n_tasks).
         """
         own = VectorMaker(self.networks, where).items(rows, content)
-        biases, new = self._learned_biases(rows), rows < 0
+        biases, new = self.learned_biases(rows), rows < 0
         if self.expectation is not None and new.any():
             known = content.take(new)
             own[new], above = self.expectation.predict(known, own[new], where)
@@ -235,7 +229,7 @@ class FittedModel:
         ours, theirs = (place(p, where or torch.device("cpu")) for p in (own, items))
         return to_host(spread_vectors(ours, theirs, graph, self.propagation))
 
-    def _learned_biases(self, rows: NDArray) -> NDArray[np.float32]:
+    def learned_biases(self, rows: NDArray) -> NDArray[np.float32]:
         """Biases of items for each task; at -1, that of items that nobody met."""
         learned = [_mean([network.item_bias for network in self.networks])]
         for heads in zip(*(network.heads for network in self.networks), strict=True):
@@ -249,28 +243,6 @@ class FittedModel:
         if self.expectation is None:
             return rows
         return np.where(self.met[rows], rows, -1)
-
-    def learn_expectation(self, where: torch.device | None = None) -> None:
-        """Learn to predict embeddings and biases from content."""
-        met = Expectation.sample(np.flatnonzero(self.met))
-        if not self.content.values or len(met) == 0:
-            return
-        content, maker = self.content.take(met), VectorMaker(self.networks, where)
-        self.expectation = Expectation.fit(
-            content,
-            maker.embeddings(met),
-            maker.fused(content),
-            self._learned_biases(met),
-            self._evidence[met],
-            where,
-        )
-
-    @property
-    def _evidence(self) -> NDArray[np.int64]:
-        """How many users each item was learned from, at least 1."""
-        by_likes = len(self.tasks) == 1 and self.tasks[0].sampled
-        met = self.data.history if by_likes else self.data.seen
-        return np.maximum(met.popularity, 1)
 
     @torch.no_grad()
     def meet(self, rows: NDArray) -> None:
@@ -289,7 +261,7 @@ class FittedModel:
         fused = VectorMaker(self.networks).fused(content)
         expected, above = self.expectation.predict(content, fused)
         parts = np.split((expected - fused) * n_networks**0.5, n_networks, axis=1)
-        learned = self._learned_biases(np.full(len(rows), -1))
+        learned = self.learned_biases(np.full(len(rows), -1))
         learned += above
         biases = torch.from_numpy(learned)
         for network, part in zip(self.networks, parts, strict=True):
@@ -459,45 +431,6 @@ class FittedModel:
             self.half_life,
             None if tower is None else tower.window,
         )
-
-    def learn_half_life(self, where: torch.device | None = None) -> None:
-        """Choose the half-life that lets earlier likes predict the latest best."""
-        maker, users = VectorMaker(self.networks, where), self.user_content
-        items = place(self.item_vectors, where)
-
-        def users_of(held: HeldOut, half_life: float | None) -> Array:
-            content = None if users is None else users.take(held.users)
-            made = maker.user_tensor(items, held.known, held.users, content, half_life)
-            return made if where else made.numpy()
-
-        biases = place(self._biases_of_liked, where)
-        chosen = learn_half_life(self.data.history, users_of, items, biases)
-        self.half_life = chosen.value
-        self.choices.note("half_life", chosen)
-
-    def learn_memory(
-        self, counted: MemoryWeight, where: torch.device | None = None
-    ) -> None:
-        """Learn from the likes what items say of others.
-
-        Its spread over a user's scores, over that of the vectors' scores, is the weight
-        that is given.
-        """
-        history, most = self.data.history, spread_users(len(self.data.items))
-        users = np.flatnonzero(history.lengths)
-        users = np.sort(np.random.RandomState(0).permutation(users)[:most])
-        known, vectors = history.take(users), self.user_vectors[users]
-        learned = MemoryOfLikes.learn(history, where)
-        memory = learned.weighed(counted.power, self.half_life)
-        items, biases = self.item_vectors, self._biases_of_liked
-        memory = in_units(memory, known, vectors, items, biases).times(counted.weight)
-        self.memory = memory if memory.weights.any() else None
-
-    @property
-    def _biases_of_liked(self) -> NDArray[np.float32]:
-        """Biases of the items; -inf for those that nobody likes."""
-        liked = self.data.history.popularity > 0
-        return np.where(liked, self.item_biases[:, 0], np.float32(-np.inf))
 
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""

@@ -22,6 +22,7 @@ from skmmrec.recommender import (
     RandomWalkRecommender,
     UserKNNRecommender,
 )
+from skmmrec.recommender._fitting import evidence
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender.network import ItemGraph
 
@@ -279,8 +280,8 @@ def test_popularity_counts_those_who_are_left(of_variant, X, make, items):
     rest = X[~X.user_id.isin(gone)].drop_duplicates(IDS)
     expected = rest.item_id.value_counts().reindex(rec.item_index_, fill_value=0)
     assert rec.seen_.popularity.tolist() == expected.tolist()
-    evidence = rec.model_._evidence
-    assert evidence.tolist() == np.maximum(rec.history_.popularity, 1).tolist()
+    learned_from = evidence(rec.model_)
+    assert learned_from.tolist() == np.maximum(rec.history_.popularity, 1).tolist()
 
 
 def test_who_is_unknown_cannot_be_forgotten(of_variant):

@@ -10,13 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec._sklearn import fit_context
 from skmmrec.interactions import ITEM, USER, Numbers, RandomState, Table
-from skmmrec.recommender._fitting import (
-    feed,
-    finish,
-    learn,
-    refuse_changed,
-    refuse_idle,
-)
+from skmmrec.recommender._fitting import feed, finish, learn
+from skmmrec.recommender._idle_settings import refuse_changed, refuse_idle
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import (
     Modalities,

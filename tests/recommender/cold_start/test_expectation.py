@@ -12,6 +12,7 @@ from sklearn.kernel_ridge import KernelRidge
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.catalog import Blocks
 from skmmrec.recommender import Training
+from skmmrec.recommender._fitting import learn_expectation
 from skmmrec.recommender.cold_start import _content
 from skmmrec.recommender.cold_start._content import (
     JITTER,
@@ -86,7 +87,7 @@ def test_no_more_items_are_looked_at_than_are_learned_from(monkeypatch, recommen
     )
     model = deepcopy(recommender.model_)
     assert model.met.sum() > 30
-    model.learn_expectation()
+    learn_expectation(model)
     assert seen == [30]
     assert len(model.expectation.landmarks) == 30
 
