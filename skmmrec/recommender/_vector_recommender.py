@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from copy import copy
 from os import PathLike
 from pathlib import Path
@@ -23,9 +22,7 @@ from skmmrec._sklearn import (
 )
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.interactions import (
-    ITEM,
     USER,
-    History,
     Ids,
     InteractionData,
     Interactions,
@@ -37,15 +34,18 @@ from skmmrec.interactions import (
     check_count,
     check_ids,
     check_same_kind,
-    find_column,
-    unit_vectors,
     warn_caller,
 )
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender, check_flag, keys_of
 from skmmrec.recommender._card_sections import Metrics, make_card
 from skmmrec.recommender._choices import Choices
-from skmmrec.recommender._content_space import check_speaks
+from skmmrec.recommender._item_queries import (
+    content_vectors,
+    is_content,
+    nearest_items,
+    refuse_content,
+)
 from skmmrec.recommender._lifecycle import (
     add_items,
     check_fits,
@@ -82,7 +82,6 @@ from skmmrec.recommender._user_towers import TOWERS
 from skmmrec.recommender.network import predicts_ratings
 from skmmrec.retrieval import (
     ApproximateIndex,
-    ExactSearch,
     Lists,
     check_fresh,
     ranked_frame,
@@ -654,8 +653,8 @@ class VectorRecommender(
         ndarray of shape (n, n_members * n_factors), float32
         """
         table = None if self.model_.is_flat else as_frame(X)
-        if table is not None and self._is_content(table):
-            return self._content_vectors(table)
+        if table is not None and is_content(table, self.keys_, self.catalog):
+            return content_vectors(self.model_, self.catalog, table)
         return self._items_of(*self._read(X))[0]
 
     @by_one_model
@@ -703,27 +702,20 @@ class VectorRecommender(
         ['b']
         """
         check_count(k)
-        known, vectors = self.model_.data.items, self.model_.item_vectors
-        candidates, table = self._candidates(items), as_frame(query)
+        model, candidates = self.model_, self._candidates(items)
+        table = as_frame(query)
         if table is not None:
-            queries, rows = self._content_vectors(table, True), np.full(len(table), -1)
-            keys = table.index
+            keys, rows = table.index, np.full(len(table), -1)
+            vectors = content_vectors(model, self.catalog, table, refuse_empty=True)
         else:
-            self._refuse_content(query)
+            refuse_content(query, self.catalog)
             keys = check_ids(as_list(query, "query"), "query")
             advice = ". A list is read as ids: give raw content as a DataFrame"
             self._check_item_ids(keys, advice)
-            rows = known.get_indexer(keys)
-            queries = vectors[rows]
-        itself = History(
-            np.concatenate([[0], np.cumsum(rows >= 0)]), rows[rows >= 0], len(known)
-        )
-        if candidates is not None:
-            vectors, itself = vectors[candidates], itself.among(candidates)
-            known = known[candidates]
-        search = ExactSearch(unit_vectors(vectors), None, self._device)
-        best = search.search(unit_vectors(queries), k, hidden=itself)
-        return ranked_frame("query", keys, known, *best)
+            rows = model.data.items.get_indexer(keys)
+            vectors = model.item_vectors[rows]
+        best = nearest_items(model, vectors, rows, k, candidates, self._device)
+        return ranked_frame("query", keys, model.data.items, *best)
 
     def serving_vectors(self) -> ServingVectors:
         """Vectors whose inner product is the score, for a store to serve.
@@ -780,50 +772,6 @@ class VectorRecommender(
             self._check_item_ids(ids.items)
             return model.item_vectors[rows], model.item_biases[rows]
         return model.items_of(rows, model.in_space(content))
-
-    def _is_content(self, X: pd.DataFrame) -> bool:
-        """Tell raw content of items from rows of interactions."""
-        names = [str(column) for column in X.columns]
-        item = find_column(names, self.keys_.item)
-        if item is None or not names:
-            return bool(names)
-        # Raw content may bring its key along, unless that has the usual name.
-        return (
-            self.catalog is not None
-            and find_column([names[item]], [ITEM]) is None
-            and set(X.columns) <= set(self.catalog.columns)
-        )
-
-    def _refuse_content(self, query: Any) -> None:
-        """Refuse a row of a table, whose numbers would be read as ids, and a dict."""
-        if isinstance(query, Mapping):
-            raise TypeError(
-                "query must be ids or a DataFrame of raw content, got "
-                f"{type(query).__name__}: give pd.DataFrame([query]) for one row, or "
-                "pd.DataFrame(query) for columns"
-            )
-        if self.catalog is None or not isinstance(query, pd.Series):
-            return
-        columns = {name for name in self.catalog.columns if isinstance(name, str)}
-        column = next((label for label in query.index if label in columns), None)
-        if column is not None:
-            raise ValueError(
-                f"query is a row of content, as it has {column!r}: give a DataFrame, "
-                "query.to_frame().T, or ids"
-            )
-
-    def _content_vectors(
-        self, content: pd.DataFrame, refuse_empty: bool = False
-    ) -> NDArray[np.float32]:
-        if self.catalog is None:
-            raise ValueError(
-                "raw content needs a catalog, which encodes it: this recommender has "
-                "none (after load, give load(..., catalog=...))"
-            )
-        blocks = self.model_.in_space(self.catalog.encode(content), content)
-        if refuse_empty or self.catalog.on_empty == "raise":
-            check_speaks(blocks, content.index)
-        return self.model_.items_of(np.full(len(blocks), -1), blocks)[0]
 
     # -- keeping ---------------------------------------------------------------------
 
