@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ from skmmrec.retrieval._vector_rows import (
     checked,
     checked_queries,
     hash_rows,
+    query_table,
     slices,
 )
 
@@ -49,6 +50,30 @@ WORTH = 0.1
 # index 0.6 and 0.14.
 MANY_ITEMS = 500_000
 _PARAMS = ("min_recall", "n_probes", "n_lists", "shard_size", "random_state")
+
+
+class _Built(NamedTuple):
+    """An index, before it is that of the estimator.
+
+    Attributes
+    ----------
+    contents : Contents
+        Lists and vectors.
+    ids : Index
+        Of the items.
+    queries : ndarray of shape (n, d), float32
+        Those that it was measured by.
+    n_probes : int
+        Lists that a search reads.
+    recall : float
+        Share of the best ten items that it finds.
+    """
+
+    contents: Contents
+    ids: pd.Index
+    queries: NDArray[np.float32]
+    n_probes: int
+    recall: float
 
 
 class ApproximateIndex(BaseEstimator):
@@ -185,7 +210,7 @@ class ApproximateIndex(BaseEstimator):
         matrix = as_matrix(items)
         ids = _ids_of(items)
         sample = None if queries is None else self._sampled(queries, matrix.shape[1])
-        self._take(*self._build_in(folder, matrix, ids, sample))
+        self._take(self._build_in(folder, matrix, ids, sample))
         return self
 
     def _build_in(
@@ -194,13 +219,13 @@ class ApproximateIndex(BaseEstimator):
         matrix: NDArray,
         ids: pd.Index,
         sample: NDArray[np.float32] | None,
-    ) -> tuple[Contents, pd.Index, NDArray[np.float32], int, float]:
+    ) -> _Built:
         """Build in a folder, whose earlier index stays until all is there."""
         if folder is None:
             return self._build(matrix, ids, sample)
         with _index_folder.writing(Path(folder)) as files:
             built = self._build(matrix, ids, sample, files)
-            _index_folder.finish(files, *built[:3], self._record(*built[3:]))
+            self._finish(files, built)
         return built
 
     def _build(
@@ -209,7 +234,7 @@ class ApproximateIndex(BaseEstimator):
         ids: pd.Index,
         sample: NDArray[np.float32] | None,
         files: Path | None = None,
-    ) -> tuple[Contents, pd.Index, NDArray[np.float32], int, float]:
+    ) -> _Built:
         n_items = len(matrix)
         n_lists = self.n_lists or int(LISTS_PER_ROOT * n_items**0.5)
         n_lists = min(n_lists, n_items)
@@ -233,38 +258,30 @@ class ApproximateIndex(BaseEstimator):
         contents = Contents(centres, tuple(shards), rows, hashes)
         if sample is None:
             sample = self._sampled(matrix, matrix.shape[1])
-        return contents, ids, sample, *self._measure(contents, sample)
+        return self._measured(contents, ids, sample)
 
-    def _measure(
-        self, contents: Contents, sample: NDArray[np.float32]
-    ) -> tuple[int, float]:
+    def _measured(
+        self, contents: Contents, ids: pd.Index, sample: NDArray[np.float32]
+    ) -> _Built:
         """Choose how many lists to read by half of the queries; measure by the rest."""
-        return choose_probes(
+        n_probes, recall = choose_probes(
             contents, sample, self.min_recall, self.n_probes, self.n_threads
         )
+        return _Built(contents, ids, sample, n_probes, recall)
 
     def _sampled(self, queries: ArrayLike, width: int) -> NDArray[np.float32]:
-        table = queries if isinstance(queries, np.ndarray) else np.asarray(queries)
-        if table.ndim != 2 or table.shape[1] != width or len(table) == 0:
-            raise ValueError(
-                f"queries must have shape (n, {width}) like the items, got "
-                f"{table.shape}"
-            )
+        table = query_table(queries, width)
+        if len(table) == 0:
+            raise ValueError(f"queries is empty: its shape is {table.shape}")
         drawn = np.random.default_rng(self.random_state).permutation(len(table))[:512]
         return checked_queries(table[drawn])
 
-    def _take(
-        self,
-        contents: Contents,
-        ids: pd.Index,
-        sample: NDArray[np.float32],
-        n_probes: int,
-        recall: float,
-    ) -> None:
-        self._contents, self._sample, self.item_index_ = contents, sample, ids
-        self.n_probes_, self.recall_ = n_probes, recall
-        self.n_features_in_ = contents.rows.width
-        self._measured_at = len(contents.hashes)
+    def _take(self, built: _Built) -> None:
+        self._contents, self._sample = built.contents, built.queries
+        self.item_index_ = built.ids
+        self.n_probes_, self.recall_ = built.n_probes, built.recall
+        self.n_features_in_ = built.contents.rows.width
+        self._measured_at = len(built.contents.hashes)
 
     def _check_params(self) -> None:
         if not 0 < self.min_recall <= 1:
@@ -320,7 +337,7 @@ class ApproximateIndex(BaseEstimator):
         new = np.flatnonzero(~same)
         unused = len(contents.hashes) - same.sum()
         if len(new) + unused > REBUILD * len(ids):
-            self._take(*self._build_in(folder, matrix, ids, self._sample))
+            self._take(self._build_in(folder, matrix, ids, self._sample))
             return self
         gone = len(contents) - same.sum()
         keys[new] = len(contents.hashes) + np.arange(len(new))
@@ -414,9 +431,7 @@ class ApproximateIndex(BaseEstimator):
         """Take other contents, and measure the recall anew where much has changed."""
         changed = len(contents.hashes) - self._measured_at + n_gone
         if changed > REMEASURE * len(contents):
-            self._take(
-                contents, ids, self._sample, *self._measure(contents, self._sample)
-            )
+            self._take(self._measured(contents, ids, self._sample))
             return
         self._contents, self.item_index_ = contents, ids
         self._measured_at -= n_gone
@@ -522,8 +537,7 @@ class ApproximateIndex(BaseEstimator):
         """
         check_is_fitted(self, "item_index_")
         sample = self._sampled(queries, self.n_features_in_)
-        measured = self._measure(self._contents, sample)
-        self._take(self._contents, self.item_index_, sample, *measured)
+        self._take(self._measured(self._contents, self.item_index_, sample))
         return self
 
     def recall(self, queries: ArrayLike, k: int) -> float:
@@ -548,14 +562,7 @@ class ApproximateIndex(BaseEstimator):
 
     def _check_queries(self, queries: ArrayLike) -> NDArray[np.float32]:
         check_is_fitted(self, "item_index_")
-        table = np.asarray(queries)
-        width = self.n_features_in_
-        if table.ndim != 2 or table.shape[1] != width:
-            raise ValueError(
-                f"queries must have shape (n, {width}) like the items, got "
-                f"{table.shape}"
-            )
-        return checked_queries(table)
+        return checked_queries(query_table(queries, self.n_features_in_))
 
     # -- keeping ---------------------------------------------------------------------
 
@@ -580,10 +587,8 @@ class ApproximateIndex(BaseEstimator):
             for number, shard in enumerate(contents.shards):
                 _index_folder.write_shard(files, number, shard)
             _index_folder.write_rows(files, contents.rows)
-            record = self._record(self.n_probes_, self.recall_)
-            _index_folder.finish(
-                files, contents, self.item_index_, self._sample, record
-            )
+            now = self.item_index_, self._sample, self.n_probes_, self.recall_
+            self._finish(files, _Built(contents, *now))
 
     @classmethod
     def load(
@@ -618,12 +623,18 @@ class ApproximateIndex(BaseEstimator):
         load_faiss()
         contents, ids, sample, record = _index_folder.read(Path(path), check)
         index = cls(n_threads=n_threads, **record["params"])
-        index._take(contents, ids, sample, record["n_probes"], record["recall"])
+        built = _Built(contents, ids, sample, record["n_probes"], record["recall"])
+        index._take(built)
         return index
 
-    def _record(self, n_probes: int, recall: float) -> dict[str, Any]:
-        params = {name: getattr(self, name) for name in _PARAMS}
-        return {"params": params, "n_probes": int(n_probes), "recall": float(recall)}
+    def _finish(self, files: Path, built: _Built) -> None:
+        """Put an index in place, whose lists and vectors are written."""
+        record = {
+            "params": {name: getattr(self, name) for name in _PARAMS},
+            "n_probes": int(built.n_probes),
+            "recall": float(built.recall),
+        }
+        _index_folder.finish(files, built.contents, built.ids, built.queries, record)
 
     def __copy__(self) -> Self:
         """Share what there is; changes of one do not show in the other."""

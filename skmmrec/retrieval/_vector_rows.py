@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 # Rows looked at together: 34 MB of whole numbers where they are 64 wide.
 ROWS = 65_536
@@ -84,6 +84,16 @@ def checked(
             f"({len(odd)} such items among {len(vectors)})"
         )
     return vectors
+
+
+def query_table(queries: ArrayLike, width: int) -> NDArray:
+    """Return queries as an array of shape (n, width); raise ValueError for another."""
+    table = np.asarray(queries)
+    if table.ndim != 2 or table.shape[1] != width:
+        raise ValueError(
+            f"queries must have shape (n, {width}) like the items, got {table.shape}"
+        )
+    return table
 
 
 def checked_queries(queries: NDArray) -> NDArray[np.float32]:

@@ -425,6 +425,8 @@ def test_bad_vectors_are_refused(index, vectors, queries, seen):
         ApproximateIndex().fit(odd)
     with pytest.raises(ValueError, match=r"queries must have shape \(n, 6\)"):
         ApproximateIndex().fit(vectors, queries[:, 1:])
+    with pytest.raises(ValueError, match=r"queries is empty: its shape is \(0, 6\)"):
+        ApproximateIndex().fit(vectors, queries[:0])
     with pytest.raises(ValueError, match="queries must be finite"):
         ApproximateIndex().fit(vectors, queries * np.inf)
     with pytest.raises(ValueError, match=r"shape \(n, 6\) like the items"):
