@@ -153,6 +153,14 @@ def as_matrix(values: Any, n_rows: int) -> NDArray[np.float32]:
     return numbers
 
 
+def names_of(features: Any, width: int) -> list[str]:
+    """Names of the columns that a transformer gives; numbers where a part has none."""
+    try:
+        return [str(name) for name in features.get_feature_names_out()]
+    except AttributeError:
+        return [f"feature_{column}" for column in range(width)]
+
+
 def at_present(part: Any) -> Any:
     """Copy a fitted transformer so that it reads what is so now.
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from copy import copy
-from datetime import UTC, datetime
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
-from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -33,7 +31,6 @@ from skmmrec.interactions import (
     as_frame,
     check_count,
     check_same_kind,
-    plain,
     read_strengths,
     read_weights,
     warn_caller,
@@ -49,8 +46,18 @@ from skmmrec.ranking._candidates import (
     join_requests,
     with_features,
 )
-from skmmrec.ranking._columns import FIRST, ColumnNumbers, as_matrix, at_present
-from skmmrec.ranking._feature_tables import FeatureTable, read_features
+from skmmrec.ranking._columns import (
+    FIRST,
+    ColumnNumbers,
+    as_matrix,
+    at_present,
+    names_of,
+)
+from skmmrec.ranking._feature_tables import (
+    FeatureTable,
+    check_tells_of,
+    read_features,
+)
 from skmmrec.ranking._first_stage import (
     FirstFit,
     OverFirstStage,
@@ -72,12 +79,15 @@ from skmmrec.ranking._rankers import (
     fit_ranker,
     make_ranker,
     ranker_scores,
+    refuse_weights,
     weight_argument,
 )
 from skmmrec.ranking._requests import (
     Context,
     check_moments,
+    ids_at,
     moment_after,
+    moment_now,
     read_context,
     requests_in,
     requests_of,
@@ -324,7 +334,7 @@ class CandidateRanker(OverFirstStage):
             if self.ranker is not None:
                 ranker = make_ranker(self.ranker, seed)
             if weights is not None:
-                _refuse_weights(first if ranker is None else ranker)
+                refuse_weights(first if ranker is None else ranker)
             if ranker is not None:
                 folds = make_folds(cv, X, y, rows, seed)
                 examples = learn_from(
@@ -352,7 +362,7 @@ class CandidateRanker(OverFirstStage):
         matrix = self._matrix(examples.candidates, table)
         # Trees have nowhere to cut a column without a single number.
         self.told_ = ~np.isnan(matrix).all(axis=0)
-        names = [*_names_of(made, matrix.shape[1] - len(FIRST)), *FIRST]
+        names = [*names_of(made, matrix.shape[1] - len(FIRST)), *FIRST]
         self.feature_names_ = [*np.array(names, dtype=object)[self.told_]]
         matrix = matrix[:, self.told_]
         self.n_lists_ = len(examples.sizes)
@@ -377,7 +387,7 @@ class CandidateRanker(OverFirstStage):
             name = f"{key.removesuffix('_id')}_features"
             table = read_features(getattr(self, name), key, name, own)
             if table is not None:
-                _check_fits(table, rows, name)
+                check_tells_of(table, rows, name)
             setattr(self, f"{name}_", table)
 
     # -- asking ----------------------------------------------------------------------
@@ -515,7 +525,7 @@ class CandidateRanker(OverFirstStage):
             check_count(k)
         users, rows = of_lists(candidates)
         is_now = not tells_time(context)
-        moment = _now(self.moment_) if is_now else self.moment_
+        moment = moment_now(self.moment_) if is_now else self.moment_
         requests = requests_of(users, context, self._names, moment)
         given = join_requests(requests, *rows)
         scores = self._scores(given, is_now=is_now)
@@ -689,7 +699,7 @@ class CandidateRanker(OverFirstStage):
         candidates: NDArray[np.bool_] | None,
         exclude_seen: bool,
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        ids = _ids_at(self.user_index_, users)
+        ids = ids_at(self.user_index_, users)
         items = None if candidates is None else self.item_index_[candidates]
         requests = requests_of(ids, None, self._names, self.moment_)
         table = self._ranked(requests, k, items=items, exclude_seen=exclude_seen)
@@ -718,58 +728,9 @@ _UNTOLD = (
 )
 
 
-def _check_fits(table: FeatureTable, rows: Interactions, name: str) -> None:
-    """Refuse a table of features, which errors call `name`, that tells of no row."""
-    if table.times is not None and rows.times is None:
-        raise ValueError(
-            f"{name} has a column {TIME!r} and X has none, so that nobody knows which "
-            f"of its rows came first: give X one, or drop {name}'s"
-        )
-    ids = rows.users if table.key == USER else rows.items
-    check_same_kind(ids, table.index, table.key)
-    if not table.index.isin(ids).any():
-        raise ValueError(
-            f"{name} has no {table.key} of X, which are such as {plain(ids[0])!r}: its "
-            f"own are such as {plain(next(iter(table.index), None))!r}"
-        )
-
-
-def _refuse_weights(learner: Any) -> None:
-    """Refuse weights that would change nothing, or that a second stage cannot take."""
-    if weight_argument(learner) is None:
-        raise TypeError(
-            f"fit of {type(learner).__name__} takes no sample_weight: leave it out, or "
-            "give an estimator whose fit takes it"
-        )
-
-
 def _warn_of_nothing() -> None:
     warn_caller(
         "CandidateRanker has nothing to learn from, and keeps the first stage's order: "
         "no list that was made out of fold has both liked candidates and others. Give "
         "more rows, a greater n_candidates or another cv"
     )
-
-
-def _names_of(features: Any, width: int) -> list[str]:
-    """Names of the columns that a transformer gives; numbers where a part has none."""
-    try:
-        return [str(name) for name in features.get_feature_names_out()]
-    except AttributeError:
-        return [f"feature_{column}" for column in range(width)]
-
-
-def _now(moment: Any) -> Any:
-    """Return the time of now, where times are dates; else the latest one known."""
-    if not isinstance(moment, np.datetime64):
-        return moment
-    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
-
-
-def _ids_at(index: pd.Index, rows: NDArray) -> pd.Index | NDArray:
-    """Ids at positions; at -1 that of somebody whom nobody knows."""
-    if index.dtype.kind in "iuf":
-        stranger: Any = index.max() + 1
-    else:
-        stranger = uuid4().hex
-    return index.append(pd.Index([stranger])).take(rows)

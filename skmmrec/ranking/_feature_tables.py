@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from skmmrec.interactions import (
     TIME,
+    USER,
+    Interactions,
     check_ids,
     check_same_kind,
     check_same_unit,
@@ -118,6 +120,22 @@ def read_features(
     order = np.argsort(keys, kind="stable")
     in_order = values.take(order).reset_index(drop=True)
     return FeatureTable(key, pd.Index(index), moments, keys[order], in_order)
+
+
+def check_tells_of(table: FeatureTable, rows: Interactions, name: str) -> None:
+    """Refuse a table of features, which errors call `name`, that tells of no row."""
+    if table.times is not None and rows.times is None:
+        raise ValueError(
+            f"{name} has a column {TIME!r} and X has none, so that nobody knows which "
+            f"of its rows came first: give X one, or drop {name}'s"
+        )
+    ids = rows.users if table.key == USER else rows.items
+    check_same_kind(ids, table.index, table.key)
+    if not table.index.isin(ids).any():
+        raise ValueError(
+            f"{name} has no {table.key} of X, which are such as {plain(ids[0])!r}: its "
+            f"own are such as {plain(next(iter(table.index), None))!r}"
+        )
 
 
 def _ids_in(

@@ -100,6 +100,15 @@ def weight_argument(estimator: Any) -> str | None:
     return f"{name}__{inner}"
 
 
+def refuse_weights(learner: Any) -> None:
+    """Refuse weights that would change nothing, or that a second stage cannot take."""
+    if weight_argument(learner) is None:
+        raise TypeError(
+            f"fit of {type(learner).__name__} takes no sample_weight: leave it out, or "
+            "give an estimator whose fit takes it"
+        )
+
+
 def ranker_scores(ranker: Any, matrix: NDArray) -> NDArray[np.float32]:
     """Scores by a fitted model: higher is better."""
     if hasattr(ranker, "predict_proba"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -233,3 +235,19 @@ def moment_after(times: NDArray | None) -> Any:
         unit: Any = np.datetime_data(latest.dtype)[0]
         return latest + np.timedelta64(1, unit)
     return latest + 1
+
+
+def moment_now(moment: Any) -> Any:
+    """Return the time of now, where times are dates; else the latest one known."""
+    if not isinstance(moment, np.datetime64):
+        return moment
+    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+
+
+def ids_at(index: pd.Index, rows: NDArray) -> pd.Index | NDArray:
+    """Ids at positions; at -1 that of somebody whom nobody knows."""
+    if index.dtype.kind in "iuf":
+        stranger: Any = index.max() + 1
+    else:
+        stranger = uuid4().hex
+    return index.append(pd.Index([stranger])).take(rows)
