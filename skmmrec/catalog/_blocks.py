@@ -300,7 +300,7 @@ def read_blocks(
     names: Sequence[str] | None,
     modalities: Mapping[str, Any] | None,
     labels: Sequence[Any] | None = None,
-) -> tuple[ColumnGroups, Blocks]:
+) -> Blocks:
     """Read the ready vectors in a DataFrame or array.
 
     `table`, of shape (n, d), has numbers at least in the columns that belong to a
@@ -310,7 +310,7 @@ def read_blocks(
     """
     groups = group_columns(names, table.shape[1], modalities)
     numbers = single_columns(groups)
-    return groups, to_blocks(table, groups, numbers, labels or names)
+    return to_blocks(table, groups, numbers, labels or names)
 
 
 def single_columns(groups: ColumnGroups) -> set[str]:
@@ -339,13 +339,13 @@ def read_columns(others: OtherColumns, modalities: Mapping[str, Any] | None) -> 
     those left over, as in `group_columns`.
     """
     if modalities is not None:
-        return read_blocks(others.table, others.names, modalities)[1]
+        return read_blocks(others.table, others.names, modalities)
     by_position = others.table
     if isinstance(by_position, pd.DataFrame):
         by_position = by_position.iloc
     rest = by_position[:, others.positions]
     names = None if others.names is None else [str(label) for label in others.labels]
-    return read_blocks(rest, names, None, labels=others.labels)[1]
+    return read_blocks(rest, names, None, labels=others.labels)
 
 
 def _as_matrix(

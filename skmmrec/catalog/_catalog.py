@@ -13,40 +13,19 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
 
-from skmmrec._sklearn import Transformer
-from skmmrec.catalog._blocks import (
-    Blocks,
-    ColumnGroups,
-    as_slice,
-    group_columns,
-    read_blocks,
-    to_blocks,
-)
+from skmmrec._sklearn import BaseEstimator, Transformer
+from skmmrec.catalog._blocks import Blocks, as_slice, read_blocks
 from skmmrec.catalog._changes import (
     appended_ids,
     appended_rows,
     completed,
     rows_of,
 )
-from skmmrec.catalog._encoding import (
-    Output,
-    encode_some,
-    find_outputs,
-    labels_of,
-    names_of,
-    numbers_of,
-    outputs_at,
-    readable_names,
-    ready_encoder,
-    split_parts,
-)
-from skmmrec.catalog._fit_transform import fit_transform
+from skmmrec.catalog._fitted_encoder import FittedEncoder
 from skmmrec.catalog._floats import no_content
 from skmmrec.catalog._item_table import as_table, check_not_empty, unique_ids
 from skmmrec.catalog._parquet import ParquetItems
-from skmmrec.catalog._readers import dense
 from skmmrec.interactions import USER, Ids, as_list, check_ids, hashed, take_over
 from skmmrec.runtime import ForkSafeLock
 
@@ -165,6 +144,7 @@ class ItemCatalog:
         self.ids = unique_ids(self.items, key)
         self.derived: dict[bytes, NDArray] = {}
         self.lock = ForkSafeLock()
+        self._fitted: FittedEncoder | None = None
         self._stored: ParquetItems | None = None
         self._encoded: Blocks | None = None
         # The same, once no row of it was found empty.
@@ -266,6 +246,13 @@ class ItemCatalog:
         catalog._was_tried = True
         return catalog
 
+    @property
+    def encoder_(self) -> BaseEstimator:
+        """The encoder as it was fitted to the items, once they are encoded by one."""
+        if self._fitted is None:
+            raise AttributeError("no encoder was fitted to the items of this catalogue")
+        return self._fitted.encoder
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -327,7 +314,7 @@ class ItemCatalog:
             if self._encoded is None:
                 self._was_tried = True
                 began = time.perf_counter()
-                self._groups, self._encoded = self._fit_encode()
+                self._encoded = self._fit_encode()
                 _log.info(
                     "encoded %d items in %.1f s; modalities and their widths: %s",
                     *(len(self), time.perf_counter() - began, self._encoded.widths),
@@ -373,24 +360,10 @@ class ItemCatalog:
                 f"are {readable}"
             )
         table = content.reindex(columns=self.items.columns)
-        if self.encoder is None:
-            return self._read_vectors(table)[1]
-        if not isinstance(self.encoder_, ColumnTransformer) or self._outputs is None:
-            matrix = dense(self.encoder_.transform(table))
-        else:
-            absent = set(self.items.columns) - set(content.columns)
-            idle = self._idle(self._outputs)
-            matrix = encode_some(self.encoder_, self._outputs, table, absent, idle)
-        labels = labels_of(self._names, self._outputs)
-        return to_blocks(matrix, self._groups, self._numbers, labels)
-
-    def _idle(self, outputs: list[Output]) -> set[str]:
-        """Name the outputs of which `select` has kept nothing."""
-        if self._selected is None:
-            return set()
-        kept = [outputs_at(outputs, self._groups[name]) for name in self._selected]
-        asked = {output.name for some in kept for output in some}
-        return {output.name for output in outputs} - asked
+        if self._fitted is None:
+            return self._read_vectors(table)
+        absent = set(self.items.columns) - set(content.columns)
+        return self._fitted.encode(table, absent, self._selected)
 
     def append(self, items: pd.DataFrame, blocks: Blocks | None = None) -> Self:
         """Add items at the end; the encoder stays as it was fitted.
@@ -559,46 +532,19 @@ class ItemCatalog:
     @property
     def _readable_columns(self) -> list[str]:
         """Columns that content may have: also the key, if the encoder reads it."""
-        outputs = (self._outputs or []) if self.encoder is not None else []
-        if any(self.key in output.columns for output in outputs):
+        if self._fitted is not None and self._fitted.reads(self.key):
             return [self.key, *self.content_columns]
         return self.content_columns
 
-    def _fit_encode(self) -> tuple[ColumnGroups, Blocks]:
+    def _fit_encode(self) -> Blocks:
         if self.encoder is None:
             return self._read_vectors(self.items)
-        self.encoder_ = ready_encoder(self.encoder, self.key)
-        matrix = dense(fit_transform(self.encoder_, self.items, self.target))
-        self._outputs = find_outputs(self.encoder_, self.items)
-        self._names = names_of(self.encoder_, self._outputs)
-        groups = self._readable(
-            group_columns(self._names, matrix.shape[1], self.modalities)
+        self._fitted, blocks = FittedEncoder.fit(
+            self.encoder, self.items, self.key, self.target, self.modalities
         )
-        self._numbers = self._find_numbers(groups)
-        labels = labels_of(self._names, self._outputs)
-        return groups, to_blocks(matrix, groups, self._numbers, labels)
+        return blocks
 
-    def _readable(self, groups: ColumnGroups) -> ColumnGroups:
-        """Call modalities by the raw column where their names were generated.
-
-        Parts that an encoder tells apart become modalities of their own.
-        """
-        if self.modalities is not None or self._outputs is None:
-            return groups
-        names = readable_names(self._outputs, groups)
-        named = {names.get(name, name): columns for name, columns in groups.items()}
-        return split_parts(named, self._outputs)
-
-    def _find_numbers(self, groups: ColumnGroups) -> set[str]:
-        if self._outputs is None:
-            return numbers_of(self.encoder_, groups)
-        numeric = np.repeat(
-            [output.is_number for output in self._outputs],
-            [output.width for output in self._outputs],
-        )
-        return {name for name, columns in groups.items() if numeric[columns].all()}
-
-    def _read_vectors(self, table: pd.DataFrame) -> tuple[ColumnGroups, Blocks]:
+    def _read_vectors(self, table: pd.DataFrame) -> Blocks:
         if not self.content_columns:
             raise ValueError(no_content(self.items))
         names = [str(column) for column in self.content_columns]

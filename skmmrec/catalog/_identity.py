@@ -9,7 +9,6 @@ import joblib
 from sklearn.compose import ColumnTransformer
 
 from skmmrec.catalog._catalog import ItemCatalog
-from skmmrec.catalog._encoding import outputs_at
 from skmmrec.catalog._readers import ColumnReader, parts_of
 from skmmrec.encoders import BaseEncoder, encoder_identity
 from skmmrec.runtime import digest
@@ -33,19 +32,22 @@ class Encoding(NamedTuple):
 def encoding_of(catalog: ItemCatalog) -> Encoding:
     """Describe the encoder of a catalogue.
 
-    Raises ValueError if the encoder has a part that cannot be pickled, and so has no
-    hash.
+    Raises ValueError if there is no encoder, or if it has a part that cannot be
+    pickled, and so has no hash.
     """
-    blocks, outputs = catalog.blocks, catalog._outputs
-    if not isinstance(catalog.encoder_, ColumnTransformer) or outputs is None:
-        identity = _identity(catalog.encoder_).hex()
+    blocks, fitted = catalog.blocks, catalog._fitted
+    if fitted is None:
+        raise ValueError(f"{catalog!r} has no encoder")
+    outputs = fitted.outputs
+    if outputs is None or not isinstance(fitted.encoder, ColumnTransformer):
+        identity = _identity(fitted.encoder).hex()
         return Encoding(list(catalog.items), dict.fromkeys(blocks.modalities, identity))
     read = [column for output in outputs for column in output.columns]
     identities = {}
     for name in blocks.modalities:
         parts = [
             _identity(output.transformer) + repr(output.columns).encode()
-            for output in outputs_at(outputs, catalog._groups[name])
+            for output in fitted.outputs_of(name)
         ]
         identities[name] = digest(b"".join(parts)).hex()
     return Encoding(list(dict.fromkeys(read)), identities)

@@ -7,7 +7,6 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from skmmrec.catalog._catalog import ItemCatalog
-from skmmrec.catalog._encoding import outputs_at
 from skmmrec.catalog._readers import steps_of
 from skmmrec.encoders import BaseEncoder, origins_of
 
@@ -26,18 +25,17 @@ def modality_origins(catalog: ItemCatalog) -> dict[str, dict[str, Any]]:
     if catalog._encoded is None:
         return {}
     modalities = catalog._encoded.modalities
-    if catalog.encoder is None:
+    fitted = catalog._fitted
+    if fitted is None:
         return {name: _origin([], []) for name in modalities}
-    outputs = catalog._outputs
-    if outputs is None:
-        last = catalog.encoder_
+    whole = fitted.encoder
+    if fitted.outputs is None:
         columns = list(map(str, catalog.content_columns))
-        return {name: _origin(columns, [last]) for name in modalities}
-    whole = catalog.encoder_
+        return {name: _origin(columns, [whole]) for name in modalities}
     before = whole.steps[:-1] if isinstance(whole, Pipeline) else []
     origins = {}
     for name in modalities:
-        own = outputs_at(outputs, catalog._groups[name])
+        own = fitted.outputs_of(name)
         columns = [str(column) for output in own for column in output.columns]
         parts = [step for _, step in before] + [output.transformer for output in own]
         origins[name] = _origin(list(dict.fromkeys(columns)), parts)

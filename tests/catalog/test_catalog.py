@@ -290,6 +290,14 @@ def test_encode_new_content(raw, encoder):
     np.testing.assert_array_equal(full.mask, catalog.blocks.mask)
 
 
+def test_the_fitted_encoder_is_there_once_items_are_encoded(raw, encoder):
+    catalog = ItemCatalog(raw, encoder)
+    assert not hasattr(catalog, "encoder_")
+    widths = catalog.blocks.widths
+    assert catalog.encoder_.transform(raw).shape == (len(raw), sum(widths.values()))
+    assert not hasattr(encoder, "transformers_")
+
+
 def test_encode_some_columns(raw, encoder):
     catalog = ItemCatalog(raw, encoder)
     blocks = catalog.encode(pd.DataFrame({"title": ["bad"]}))
