@@ -6,14 +6,14 @@ import pandas as pd
 
 from skmmrec.catalog._blocks import Blocks
 from skmmrec.catalog._catalog import ItemCatalog
-from skmmrec.interactions import Ids
+from skmmrec.interactions import ITEM, Ids
 
 
-def catalog_of(ids: Ids, blocks: Blocks, key: str = "item_id") -> ItemCatalog:
+def catalog_of(ids: Ids, blocks: Blocks) -> ItemCatalog:
     """Make a catalogue of blocks; items may lack all modalities.
 
     The vectors are not copied. The catalogue cannot encode further content.
     """
-    catalog = ItemCatalog(pd.DataFrame({key: ids}), key=key, on_empty="ignore")
+    catalog = ItemCatalog(pd.DataFrame({ITEM: ids}), on_empty="ignore")
     catalog._encoded, catalog._was_tried = blocks, True
     return catalog

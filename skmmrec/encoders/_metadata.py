@@ -318,8 +318,8 @@ def _strip_tiff(data: bytes) -> Stripped:
     entries = list(_entries(data))
     kept = [at for _, tag, at in entries if tag not in _TIFF_DROPPED]
     # A tag stands there once: many could each name all the bytes of the file.
-    once = {tag: (order, tag, at) for order, tag, at in reversed(entries)}
-    xmps = [_tag_bytes(data, *once[_TIFF_XMP])] if _TIFF_XMP in once else []
+    once = {tag: (order, at) for order, tag, at in reversed(entries)}
+    xmps = [_tag_bytes(data, *once[_TIFF_XMP], _MOST_TEXT)] if _TIFF_XMP in once else []
     orientation = _first([data], xmps)
     if len(kept) == len(entries):
         return Stripped(data, orientation)
@@ -337,10 +337,8 @@ def _strip_tiff(data: bytes) -> Stripped:
     return Stripped(stripped, orientation, profile=profile)
 
 
-def _tag_bytes(
-    data: bytes, order: str, tag: int, entry: int, most: int = _MOST_TEXT
-) -> bytes:
-    """Return the bytes that a tag says are elsewhere in the file."""
+def _tag_bytes(data: bytes, order: str, entry: int, most: int) -> bytes:
+    """Return the bytes that an entry says are elsewhere in the file."""
     count, start = struct.unpack_from(f"{order}II", data, entry + 4)
     return data[start : start + min(count, most)]
 

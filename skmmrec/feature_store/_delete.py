@@ -209,7 +209,7 @@ def delete_forgotten(
 
 def _known_users(store: FeatureStore, backend: Backend) -> NDArray:
     """Ids of all users of whom a row or an event is stored."""
-    found = [array_of(page[USER]) for page in backend.feedback_pages(0)]
+    found = [array_of(page[USER]) for page in backend.feedback_pages()]
     for view in views_of(store, USER):
         found += [online_ids(backend, v, USER) for v in versions_of(store, view)]
         found += _ids_of_publications(backend, view)

@@ -11,50 +11,44 @@ import pandas as pd
 from scipy.sparse import issparse
 
 from skmmrec.interactions._keys import (
-    ITEM,
     TIME,
-    USER,
     Keys,
     column_names,
     find_column,
 )
 
 
-def refuse_no_table(
-    X: Any,
-    name: str = "X",
-    wanted: Sequence[Sequence[str]] = ((USER,), (ITEM,), (TIME,)),
-) -> None:
+def refuse_no_table(X: Any, wanted: Sequence[Sequence[str]]) -> None:
     """Refuse what has no rows of one interaction each, or parts of them in its index.
 
-    Lists, arrays and tables of any library pass. A TypeError, which calls it `name`, is
-    for a sparse matrix of users and items, a dict or an array of records, a lazy table
-    or a stream; it says how to make a table of it. A ValueError is for rows of several
-    lengths, names in several levels or given twice, and columns that will be looked
-    for, `wanted` by any of their names, and are in the index.
+    Lists, arrays and tables of any library pass. A TypeError is for a sparse
+    matrix of users and items, a dict or an array of records, a lazy table or a stream;
+    it says how to make a table of it. A ValueError is for rows of several lengths,
+    names in several levels or given twice, and columns that will be looked for,
+    `wanted` by any of their names, and are in the index.
     """
     if issparse(X):
         raise TypeError(
-            f"{name} is a sparse matrix of shape {X.shape}, but must have one row per "
-            f"interaction: with pairs = {name}.tocoo(), give "
-            f"{name}=np.column_stack([pairs.row, pairs.col]) and y=pairs.data; or, if "
-            "a ColumnTransformer made it of ids and content, give that "
+            f"X is a sparse matrix of shape {X.shape}, but must have one row per "
+            "interaction: with pairs = X.tocoo(), give "
+            "X=np.column_stack([pairs.row, pairs.col]) and y=pairs.data; or, if a "
+            "ColumnTransformer made it of ids and content, give that "
             "sparse_threshold=0"
         )
     if advice := how_to_read(X):
         raise TypeError(
-            f"{name} must be a table with one row per interaction, got "
+            "X must be a table with one row per interaction, got "
             f"{type(X).__name__}: give {advice}"
         )
-    _refuse_ragged(X, name)
-    refuse_names(X, name)
+    _refuse_ragged(X)
+    refuse_names(X, "X")
     if isinstance(X, pd.DataFrame) and any(
         level is not None for level in X.index.names
     ):
-        _refuse_index(X, name, wanted)
+        _refuse_index(X, wanted)
 
 
-def _refuse_ragged(X: Any, name: str) -> None:
+def _refuse_ragged(X: Any) -> None:
     """Refuse a list in which a row is longer or shorter than the first."""
     if not isinstance(X, list | tuple):
         return
@@ -62,7 +56,7 @@ def _refuse_ragged(X: Any, name: str) -> None:
     odd = next((n for n, width in enumerate(widths) if width != widths[0]), None)
     if odd is not None and None not in (widths[0], widths[odd]):
         raise ValueError(
-            f"{name} has {widths[0]} values in row 0 and {widths[odd]} in row {odd}: "
+            f"X has {widths[0]} values in row 0 and {widths[odd]} in row {odd}: "
             "all rows need the same columns"
         )
 
@@ -91,15 +85,15 @@ def wanted_columns(keys: Keys) -> tuple[tuple[str, ...], ...]:
     return keys.user, keys.item, (TIME,)
 
 
-def _refuse_index(X: pd.DataFrame, name: str, wanted: Sequence[Sequence[str]]) -> None:
+def _refuse_index(X: pd.DataFrame, wanted: Sequence[Sequence[str]]) -> None:
     """Refuse an index that is called like a column that is not there."""
     columns = list(X.columns)
     for names in wanted:
         found = [level for level in X.index.names if level in names]
         if found and find_column(columns, names) is None:
             raise ValueError(
-                f"{name} has {found[0]!r} in its index and not in its columns, which "
-                f"are {columns}: give {name}.reset_index()"
+                f"X has {found[0]!r} in its index and not in its columns, which are "
+                f"{columns}: give X.reset_index()"
             )
 
 

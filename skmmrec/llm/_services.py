@@ -31,8 +31,11 @@ class CalledModel:
         no answer.
     cache : EmbeddingCache, path or None, default=None
         Where texts are kept between processes.
-    verbose : bool, default=False
-        Show a progress bar.
+
+    Attributes
+    ----------
+    verbose : bool
+        Whether to show a progress bar, which may be set at any time.
 
     Raises
     ------
@@ -44,9 +47,8 @@ class CalledModel:
         self,
         call: Callable[[list[str]], list[str]],
         cache: EmbeddingCache | str | os.PathLike | None = None,
-        verbose: bool | int = False,
     ) -> None:
-        self.verbose = verbose
+        self.verbose = False
         self._call = call
         self._cache = cache
         self._memory: dict[bytes, str] = {}
@@ -74,23 +76,21 @@ class CalledModel:
 
 
 def as_writer(
-    llm: Any,
-    cache: EmbeddingCache | str | os.PathLike | None = None,
-    verbose: bool | int = False,
+    llm: Any, cache: EmbeddingCache | str | os.PathLike | None = None
 ) -> LanguageModel | CalledModel:
     """Return an object with the method `collect`.
 
-    A name or path becomes a `LanguageModel`, and a function a `CalledModel`, with a
-    cache and perhaps a progress bar; a `LanguageModel` keeps its own settings. A
-    TypeError says that `llm` is none of these, a ValueError that there is a cache, but
-    the function cannot be identified in it.
+    A name or path becomes a `LanguageModel`, and a function a `CalledModel`, with the
+    cache; a `LanguageModel` keeps its own settings. A TypeError says that `llm` is none
+    of these, a ValueError that there is a cache, but the function cannot be identified
+    in it.
     """
     if isinstance(llm, LanguageModel):
         return llm
     if isinstance(llm, str | os.PathLike):
-        return LanguageModel(llm, cache=cache, verbose=bool(verbose))
+        return LanguageModel(llm, cache=cache)
     if callable(llm):
-        return CalledModel(llm, cache, verbose)
+        return CalledModel(llm, cache)
     raise TypeError(
         "llm must be None, the name or path of a model, a LanguageModel or a function "
         f"from a list of prompts to a list of texts; got {type(llm).__name__}"

@@ -344,10 +344,6 @@ class BaseRecommender(BaseEstimator, ABC):
                 )
         _refuse_unknown(ids, unknown, what_to_do)
 
-    @staticmethod
-    def _check_known(ids: NDArray, index: pd.Index, what_to_do: str = "") -> None:
-        _refuse_unknown(ids, _unknown(ids, index), what_to_do)
-
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """Pickle and copy the attributes as they are; `__getstate__` is for others."""
         make = copyreg.__newobj__  # type: ignore[attr-defined]
@@ -427,6 +423,11 @@ def keys_of(recommender: BaseEstimator) -> Keys:
     catalogs = (params.get("user_catalog"), params.get("catalog"))
     user, item = (getattr(catalog, "key", None) for catalog in catalogs)
     return Keys.of([params.get("user_key"), user], [params.get("item_key"), item])
+
+
+def check_known_items(ids: NDArray, index: pd.Index, what_to_do: str) -> None:
+    """Refuse items that an index lacks, and say what to do about the first."""
+    _refuse_unknown(ids, _unknown(ids, index), what_to_do)
 
 
 def _unknown(ids: NDArray, index: pd.Index) -> NDArray[np.intp]:

@@ -33,7 +33,11 @@ from skmmrec.interactions import (
     sorted_index,
     warn_of_moments,
 )
-from skmmrec.recommender._base import BaseRecommender, warn_of_odd_answers
+from skmmrec.recommender._base import (
+    BaseRecommender,
+    check_known_items,
+    warn_of_odd_answers,
+)
 from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._facts import Facts
@@ -165,7 +169,7 @@ def _as_of_now(
             f", whose ids are such as {plain(catalog.ids[0])!r}: put all items into "
             "it, or leave such rows out"
         )
-        BaseRecommender._check_known(rows.ids.items, catalog.ids, advice)
+        check_known_items(rows.ids.items, catalog.ids, advice)
         catalog = catalog.snapshot()
     if user_catalog is not None:
         check_same_kind(rows.ids.users, user_catalog.ids, USER)
@@ -377,7 +381,7 @@ def take_in(model: FittedModel, rows: Rows) -> FittedModel:
         raise ValueError(f"y has {n_columns} columns, but fit had {len(model.tasks)}")
     if rows.content is None:
         advice = ": add it by add_items first"
-        BaseRecommender._check_known(ids.items, data.items, advice)
+        check_known_items(ids.items, data.items, advice)
     check_same_kind(ids.users, data.users, USER)
     check_same_kind(ids.items, data.items, ITEM)
     new, content = new_items(model, ids, rows.content)

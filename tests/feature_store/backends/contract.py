@@ -575,7 +575,7 @@ class BackendContract:
             pd.testing.assert_frame_equal(part, events.iloc[:limit])
         assert backend.feedback(2**63 - 1, 2).empty
         monkeypatch.setattr(base_backend, "EVENTS_PER_PAGE", 2)
-        pages = list(backend.feedback_pages(0))
+        pages = list(backend.feedback_pages())
         assert [len(page) for page in pages] == [2, 1]
         pd.testing.assert_frame_equal(pd.concat(pages), events)
 

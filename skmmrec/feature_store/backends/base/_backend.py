@@ -346,15 +346,16 @@ class Backend(ABC):
         There are at most `limit` of them; None: all.
         """
 
-    def feedback_pages(self, after: int) -> Iterator[pd.DataFrame]:
-        """Return all events after a sequence number, in parts of bounded size."""
+    def feedback_pages(self) -> Iterator[pd.DataFrame]:
+        """Return all events, in parts of bounded size."""
+        after = 0
         while len(page := self.feedback(after, EVENTS_PER_PAGE)):
             yield page
             after = int(page.index[-1])
 
     def check_feedback(self) -> None:
         """Raise a DamagedStoreError where recorded events cannot be read."""
-        for _ in self.feedback_pages(0):
+        for _ in self.feedback_pages():
             pass
 
     @abstractmethod
