@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skmmrec.catalog import Blocks
+from skmmrec.fusion import Fusion
 from skmmrec.interactions import History
 from skmmrec.recommender.network._algebra import place
 from skmmrec.recommender.network._network import FusionNetwork
 from skmmrec.recommender.network._sequence import SequenceTowerModule
-from skmmrec.recommender.network._towers import AttentionTowerModule, Past
+from skmmrec.recommender.network._towers import AttentionTowerModule, Past, UserTower
 from skmmrec.runtime import cached_property, own_modes, survive_fork
+
+M = TypeVar("M", bound=nn.Module)
 
 # Of 64 factors in float64, 4 MB: more rows at a time are no faster.
 ROWS_PER_CHUNK = 8192
@@ -120,9 +123,7 @@ class VectorMaker:
 
     def default_user(self) -> NDArray[np.float32]:
         """Vector of a user without any history, of shape (dim,)."""
-        defaults = [
-            cast(Tensor, member.network.tower.default) for member in self.members
-        ]
+        defaults: list[Tensor] = [m.network.tower.default for m in self.members]
         whole = torch.cat(defaults).detach().double().numpy()
         return (whole * self.scale).astype(np.float32)
 
@@ -130,8 +131,12 @@ class VectorMaker:
     @torch.no_grad()
     def attention(self, items: NDArray) -> NDArray[np.float64] | None:
         """Attention to each item by each network: (n_items, n_networks), or None."""
-        towers = [member.tower for member in self.members]
-        if not isinstance(towers[0], AttentionTowerModule):
+        towers = [
+            member.tower
+            for member in self.members
+            if isinstance(member.tower, AttentionTowerModule)
+        ]
+        if not towers:
             return None
         segments = self._segments(items)
         weights = [t.weights(s) for t, s in zip(towers, segments, strict=True)]
@@ -144,8 +149,12 @@ class VectorMaker:
 
         In the mean of the sequence tower's window; None for other towers.
         """
-        towers = [member.tower for member in self.members]
-        if not isinstance(towers[0], SequenceTowerModule):
+        towers = [
+            member.tower
+            for member in self.members
+            if isinstance(member.tower, SequenceTowerModule)
+        ]
+        if not towers:
             return None
         return torch.stack([t.recency.exp() for t in towers], dim=1).cpu().numpy()
 
@@ -163,19 +172,21 @@ class _Member:
         self.where = where
 
     @cached_property
-    def fusion(self) -> Any:
+    def fusion(self) -> Fusion | None:
         """What fuses an item's content."""
-        return _at_rest(self.network.fusion, self.where)
+        fusion = self.network.fusion
+        return None if fusion is None else _at_rest(fusion, self.where)
 
     @cached_property
-    def tower(self) -> Any:
+    def tower(self) -> UserTower:
         """What reads histories."""
         return _at_rest(self.network.tower, self.where)
 
     @cached_property
-    def user_fusion(self) -> Any:
+    def user_fusion(self) -> Fusion | None:
         """What fuses a user's content."""
-        return _at_rest(self.network.user_fusion, self.where)
+        fusion = self.network.user_fusion
+        return None if fusion is None else _at_rest(fusion, self.where)
 
     def items(self, rows: NDArray, content: Blocks) -> Tensor:
         """See `VectorMaker.items`."""
@@ -249,8 +260,8 @@ def _to(values: NDArray | None, where: torch.device) -> Tensor | None:
     return None if values is None else place(values, where)
 
 
-def _at_rest(module: Any, where: torch.device) -> Any:
-    return module if module is None else deepcopy(module).to(where).double().eval()
+def _at_rest(module: M, where: torch.device) -> M:
+    return deepcopy(module).to(where).double().eval()
 
 
 def _zeros(n: int, dim: int, where: torch.device) -> Tensor:
@@ -258,7 +269,7 @@ def _zeros(n: int, dim: int, where: torch.device) -> Tensor:
 
 
 def _fuse(
-    fusion: nn.Module | None, content: Blocks, dim: int, where: torch.device
+    fusion: Fusion | None, content: Blocks, dim: int, where: torch.device
 ) -> Tensor:
     if fusion is None or len(content) == 0:
         return _zeros(len(content), dim, where)
