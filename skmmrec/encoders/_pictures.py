@@ -202,8 +202,9 @@ def _at_fraction(
     if divisor > 1 and image.mode in ("RGB", "L"):
         done = image.draft(None, (width // divisor, height // divisor))
     upright = _turned(_loaded(image, file.profile), turn)
-    is_whole = done is None or turn > 1
-    size = upright.size if is_whole else (done[1][2], done[1][3])  # type: ignore[index]
+    size: tuple[float, float] = upright.size
+    if done is not None and turn <= 1:
+        size = done[1][2], done[1][3]
     return Decoded(upright, size, full)
 
 

@@ -216,12 +216,12 @@ class CandidateRanker(OverFirstStage):
     [True, True, True]
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "recommender": [HasMethods("fit"), None],
         "ranker": [StrOptions({*NAMES}), HasMethods(["fit", "predict"]), None],
         "features": [HasMethods(["fit", "transform"]), None],
-        "user_features": "no_validation",  # type: ignore[dict-item]
-        "item_features": "no_validation",  # type: ignore[dict-item]
+        "user_features": "no_validation",
+        "item_features": "no_validation",
         "context": [list, tuple, None],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "cv": [

@@ -501,7 +501,7 @@ def check_flag(value: object, name: str) -> None:
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
-def _no_inner(name: str, value: Any) -> ValueError:
+def _no_inner(name: str, value: object) -> ValueError:
     """Say that a value has no parameters inside, and what to give."""
     whole = f"{name}=[...]"
     if name.endswith("catalog"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skmmrec import __version__
 from skmmrec.catalog import ItemCatalog, modality_origins
-from skmmrec.interactions import date_of_number
+from skmmrec.interactions import RandomState, date_of_number
 
 Period: TypeAlias = list[str] | list[float] | None
 
@@ -55,10 +55,13 @@ class Facts:
     origins: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def of_fit(cls, n_rows: int, times: NDArray | None, random_state: Any) -> Self:
+    def of_fit(
+        cls, n_rows: int, times: NDArray | None, random_state: RandomState
+    ) -> Self:
         """Note what a fit was given."""
-        is_number = isinstance(random_state, int | np.integer)
-        seed = int(random_state) if is_number else None
+        seed = None
+        if isinstance(random_state, int | np.integer):
+            seed = int(random_state)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(now, n_rows, period_of(times), seed, versions())
 

@@ -419,7 +419,7 @@ def tells_moved(init: Callable[P, None]) -> Callable[P, None]:
     return checking
 
 
-def checked(value: Any, name: str, kind: type[Settings], owner: object) -> None:
+def checked(value: object, name: str, kind: type[Settings], owner: object) -> None:
     """Refuse a parameter that is neither None nor settings of its kind.
 
     Raises an InvalidParameterError, which names the parameter.
