@@ -102,6 +102,14 @@ class Blocks:
         mask = np.concatenate([self.mask, other.mask])
         return replace(self, values=values, mask=mask)
 
+    def missing(self, n_items: int) -> Blocks:
+        """Items with the same modalities, all of which are missing."""
+        values = {
+            name: np.zeros((n_items, width), self.values[name].dtype)
+            for name, width in self.widths.items()
+        }
+        return replace(self, values=values, mask=np.zeros((n_items, len(values)), bool))
+
     @classmethod
     def without_content(cls, n_items: int) -> Blocks:
         """Items of which no modality is known."""

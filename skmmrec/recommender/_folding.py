@@ -48,15 +48,7 @@ class Folding:
         row = self.users.get_indexer(pd.Index([user]))
         content = self.content
         if content is not None:
-            content = content.take(row) if row[0] >= 0 else _nothing_like(content)
+            content = content.take(row) if row[0] >= 0 else content.missing(1)
         users = self.maker.users(vectors, history, row, content, self.half_life)
         made: NDArray[np.float32] = users[0].astype(np.float32)
         return made
-
-
-def _nothing_like(content: Blocks) -> Blocks:
-    """Content of one user of whom none is known."""
-    values = {
-        name: np.zeros((1, width), np.float32) for name, width in content.widths.items()
-    }
-    return Blocks(values, np.zeros((1, len(values)), bool))

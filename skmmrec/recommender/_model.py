@@ -383,15 +383,9 @@ class FittedModel:
     def _append_user_content(self, n_users: int, content: Blocks | None) -> None:
         if self.user_content is None or n_users == 0:
             return
-        if content is not None:
-            self.user_content = self.user_content.append(content)
-            return
-        values = {
-            name: np.zeros((n_users, width), np.float32)
-            for name, width in self.user_content.widths.items()
-        }
-        mask = np.zeros((n_users, len(values)), bool)
-        self.user_content = self.user_content.append(Blocks(values, mask))
+        if content is None:
+            content = self.user_content.missing(n_users)
+        self.user_content = self.user_content.append(content)
 
     def make_users(
         self,

@@ -282,14 +282,9 @@ def _user_content(
         space.check_n_components(plan.regularization.n_components)
     check_modalities(space, blocks.widths, "user_catalog")
     rows: NDArray = user_catalog.ids.get_indexer(users)
-    nobody = Blocks(
-        {
-            name: np.zeros((1, width), np.float32)
-            for name, width in blocks.widths.items()
-        },
-        np.zeros((1, len(blocks.widths)), bool),
-    )
-    return space, space.transform(blocks.append(nobody), where).take(rows)
+    # Users whom the catalogue lacks are at -1, the last: nothing is known of that one.
+    known_and_nobody = blocks.append(blocks.missing(1))
+    return space, space.transform(known_and_nobody, where).take(rows)
 
 
 logger = logging.getLogger("skmmrec.recommender")

@@ -63,6 +63,18 @@ def test_take_keeps_values_and_mask_together():
     )
 
 
+def test_items_of_which_all_is_missing_can_be_put_behind_others():
+    blocks = Blocks.from_matrix([[1, 1, 2], [2, 2, 3]], GROUPS, numbers=["image"])
+    nothing = blocks.missing(3)
+    assert (len(nothing), nothing.widths) == (3, blocks.widths)
+    assert not nothing.mask.any()
+    whole = blocks.append(nothing)
+    assert whole.mask.sum(axis=1).tolist() == [2, 2, 0, 0, 0]
+    assert whole.numbers == blocks.numbers
+    for name, block in whole.values.items():
+        assert block.dtype == blocks.values[name].dtype
+
+
 @pytest.mark.parametrize(
     ("prefix", "name"),
     [
