@@ -317,7 +317,7 @@ def _fail(*args, **kwargs):
 
 
 STEPS = [
-    (_persistence, "_record"),
+    (_persistence, "write_record"),
     (_saved_folder, "save_file"),
     (_saved_folder, "with_hash"),
     (_saved_folder, "sync_folder"),
