@@ -34,6 +34,15 @@ class Blocks:
     numbers : frozenset of str
         Modalities that are numbers, whose size counts, and not vectors, whose direction
         counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmmrec.catalog import Blocks
+    >>> matrix = [[0.6, 0.8, 3.0], [0.0, 1.0, np.nan]]
+    >>> groups = {"text": [0, 1], "price": [2]}
+    >>> Blocks.from_matrix(matrix, groups, numbers=["price"])
+    Blocks(2 items, widths={'text': 2, 'price': 1}, present={'text': 2, 'price': 1})
     """
 
     values: dict[str, NDArray]

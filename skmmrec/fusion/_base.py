@@ -29,6 +29,20 @@ class Fusion(nn.Module):
     ----------
     learns_alone : bool
         Whether each modality is to be trained to rank on its own.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skmmrec.fusion import Fusion
+    >>> class SumFusion(Fusion):
+    ...     def weigh(self, tokens, mask):
+    ...         return mask.float()
+    >>> fusion = SumFusion(widths=[3, 2], dim=4)
+    >>> mask = torch.tensor([[True, True], [True, False]])
+    >>> fusion([torch.ones(2, 3), torch.ones(2, 2)], mask).shape
+    torch.Size([2, 4])
+
+    A recommender takes the class: ``MultimodalFusionRecommender(fusion=SumFusion)``.
     """
 
     learns_alone: ClassVar[bool] = False

@@ -73,6 +73,24 @@ def modality_contributions(
     ----------
     L. S. Shapley, "A value for n-person games", Contributions to the Theory of Games
     II, 1953.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec import ItemCatalog, MultimodalFusionRecommender
+    >>> from skmmrec.inspection import modality_contributions
+    >>> items = pd.DataFrame(
+    ...     {"item_id": ["a", "b", "c", "d"],
+    ...      "image__0": [1.0, 0.9, 0.1, 0.0], "text__0": [0.3, 0.4, 0.9, 0.8]}
+    ... )
+    >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("abcda")})
+    >>> rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X)
+    >>> parts = modality_contributions(rec, users=3, items=["b", "c"])
+    >>> list(parts.columns)
+    ['user_id', 'item_id', 'interactions', 'image', 'text']
+    >>> scores = rec.predict(parts[["user_id", "item_id"]])
+    >>> bool(abs(parts.iloc[:, 2:].sum(axis=1) - scores).max() < 1e-5)
+    True
     """
     recommender = fitted_model(recommender)
     pairs = Pairs.read(recommender, users, items)

@@ -70,6 +70,20 @@ def nearest_in_history(
     ------
     ValueError
         For an unknown item, or `users` and `items` of different lengths.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec import ItemCatalog, MultimodalFusionRecommender
+    >>> from skmmrec.inspection import nearest_in_history
+    >>> items = pd.DataFrame(
+    ...     {"item_id": ["a", "b", "c", "d"],
+    ...      "image__0": [1.0, 0.9, 0.1, 0.0], "image__1": [0.1, 0.0, 1.0, 0.9]}
+    ... )
+    >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("acbda")})
+    >>> rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X)
+    >>> nearest_in_history(rec, users=1, items=["b", "d"])["nearest"].tolist()
+    ['a', 'c']
     """
     recommender = fitted_model(recommender)
     users, items = read_ids_of_pairs(recommender, users, items)

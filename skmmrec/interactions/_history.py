@@ -28,6 +28,15 @@ class History:
         Size of the catalogue.
     values : ndarray of shape (n_pairs, ...) or None
         What is known about each pair; what it means is up to the user of the class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmmrec.interactions import History
+    >>> users, items = np.array([0, 1, 0]), np.array([2, 2, 0])
+    >>> history = History.from_pairs(users, items, n_users=2, n_items=3)
+    >>> history.of(0).tolist(), history.lengths.tolist(), history.popularity.tolist()
+    ([2, 0], [2, 1], [1, 0, 2])
     """
 
     offsets: NDArray[np.int64]
@@ -44,7 +53,21 @@ class History:
         n_items: int,
         values: NDArray | None = None,
     ) -> History:
-        """Group (user, item) pairs by user, keeping their order within a user."""
+        """Group pairs by user, keeping their order within a user.
+
+        Parameters
+        ----------
+        users, items : ndarray of shape (n_pairs,), int
+            Positions.
+        n_users, n_items : int
+            How many there are.
+        values : ndarray of shape (n_pairs, ...) or None, default=None
+            What is known about each pair; float32 from then on.
+
+        Returns
+        -------
+        History
+        """
         order = stable_order(users)
         counts = np.bincount(users, minlength=n_users)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -79,7 +102,7 @@ class History:
         return np.bincount(self.items, minlength=self.n_items)
 
     def of(self, user: int) -> NDArray[np.int64]:
-        """Items of one user."""
+        """Positions of one user's items, oldest first: shape (n_items_of_user,)."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def take(self, users: NDArray) -> History:
@@ -120,7 +143,7 @@ class History:
         return np.asarray(held, bool)
 
     def to_csr(self, dtype: type = np.float32) -> csr_array:
-        """Matrix of shape (n_users, n_items) with a 1 for each pair."""
+        """Return a sparse matrix of shape (n_users, n_items) with a 1 for each pair."""
         data: NDArray = np.ones(len(self.items), dtype=dtype)
         return csr_array(
             (data, self.items, self.offsets), shape=(len(self.lengths), self.n_items)
