@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -53,13 +54,14 @@ class Costs:
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Measure what is done inside."""
+        """Measure what is done inside, together with what was so called before."""
         # From here on a new peak is counted, see proc(5).
         Path("/proc/self/clear_refs").write_text("5")
         before, start = memory("VmRSS"), time.process_time()
         yield
-        self.seconds[name] = time.process_time() - start
-        self.bytes[name] = memory("VmHWM") - before
+        seconds, peak = time.process_time() - start, memory("VmHWM") - before
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.bytes[name] = max(self.bytes.get(name, 0), peak)
 
     def measured(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function, measured."""
@@ -86,6 +88,7 @@ def watched(costs: Costs, max_time: float) -> Iterator[list[int]]:
     fit.
     """
     from skmmrec.recommender import _fitting
+    from skmmrec.recommender.memory import MemoryOfLikes
     from skmmrec.recommender.training import _training
     from skmmrec.recommender.training._loop import Trainer
 
@@ -110,12 +113,14 @@ def watched(costs: Costs, max_time: float) -> Iterator[list[int]]:
             self.n_done = getattr(self, "n_done", 0) + 1
             return super()._step(*args)
 
-    choose, learn = _training._choose_memory, _fitting.learn_memory
+    choose, learn = _training.choose_memory, _fitting.learn_memory
+    of_trial = SimpleNamespace(learn=costs.measured("choosing", MemoryOfLikes.learn))
     with ExitStack() as patches:
         for owner, name, value in [
             (_training, "_train", limited),
             (_training, "Trainer", Counted),
-            (_training, "_choose_memory", costs.measured("choosing", choose)),
+            (_training, "MemoryOfLikes", of_trial),
+            (_training, "choose_memory", costs.measured("choosing", choose)),
             (_fitting, "learn_memory", costs.measured("learning", learn)),
         ]:
             patches.enter_context(mock.patch.object(owner, name, value))
