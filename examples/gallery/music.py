@@ -158,9 +158,9 @@ pd.DataFrame(gains).T.astype(float).round(3)
 # as all before it together. `SequenceTower` is a transformer, which may learn that fast
 # follows slow.
 #
-# The default, ``half_life="auto"``, holds listens out of a short training, and asks which
-# half-life ranks them best by what came before them. So it learns by itself that the
-# latest clips count most; it is given here to show what it is worth.
+# The default, ``half_life="auto"``, holds listens out of a short training, and asks
+# which half-life ranks them best by what came before them. So it learns by itself that
+# the latest clips count most; it is given here to show what it is worth.
 
 models = {
     "popularity": PopularityRecommender(),
