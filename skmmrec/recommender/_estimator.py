@@ -25,11 +25,8 @@ from skmmrec.recommender._fusing import fuse_ahead
 from skmmrec.recommender._idle_settings import refuse_idle
 from skmmrec.recommender._lifecycle import add_users
 from skmmrec.recommender._model import FittedModel
-from skmmrec.recommender._preparation import (
-    Rows,
-    check_catalogs,
-    prepare,
-)
+from skmmrec.recommender._preparation import check_catalogs, prepare
+from skmmrec.recommender._rows import Rows
 from skmmrec.recommender._settings import (
     EarlyStopping,
     Propagation,

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from skmmrec.interactions import positions
 from skmmrec.recommender._choices import Choice
+from skmmrec.recommender._feedback import take_in
 from skmmrec.recommender._idle_settings import refuse_idle_further
 from skmmrec.recommender._model import FittedModel
-from skmmrec.recommender._preparation import Rows, take_in
+from skmmrec.recommender._rows import Rows
 from skmmrec.recommender.cold_start import Expectation, learn_half_life
 from skmmrec.recommender.memory import MemoryOfLikes, in_units, spread_users
 from skmmrec.recommender.network import Array, VectorMaker, place

@@ -13,7 +13,7 @@ from skmmrec.interactions import check_same_kind, plain
 from skmmrec.recommender._base import check_items_left, refuse_strangers
 from skmmrec.recommender._fusing import words_of
 from skmmrec.recommender._model import FittedModel
-from skmmrec.recommender._preparation import Rows
+from skmmrec.recommender._rows import Rows
 
 
 def add_items(

@@ -1,37 +1,28 @@
-"""From rows to a model without networks, and from feedback to a model that has it."""
+"""From rows to a model without networks."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skmmrec.catalog import Blocks, ItemCatalog, read_columns
+from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.interactions import (
     ITEM,
     TIME,
     USER,
     History,
     InteractionData,
-    Interactions,
-    Keys,
-    Numbers,
-    Table,
     check_same_kind,
     plain,
     positions,
-    read_answers,
-    read_interactions,
-    read_weights,
-    refuse_columns,
     sorted_index,
-    warn_of_moments,
 )
 from skmmrec.recommender._base import (
     BaseRecommender,
@@ -43,13 +34,17 @@ from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._fusing import fuse
 from skmmrec.recommender._model import FittedModel
+from skmmrec.recommender._rows import Rows
 from skmmrec.recommender._settings import Propagation
 from skmmrec.recommender.cold_start import choose_credit, find_noise, item_graph
-from skmmrec.recommender.network import Task, check_ratings, make_tasks, teaches
+from skmmrec.recommender.network import Task, make_tasks
 from skmmrec.recommender.training import Plan, fit_accelerator, weights_and_answers
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
+
+
+logger = logging.getLogger("skmmrec.recommender")
 
 
 def prepare(
@@ -287,110 +282,6 @@ def _user_content(
     return space, space.transform(known_and_nobody, where).take(rows)
 
 
-logger = logging.getLogger("skmmrec.recommender")
-
-OtherColumnsAre: TypeAlias = Literal["content", "ignored", "unknown"]
-Modalities: TypeAlias = Mapping[str, Any] | None
-USUAL = Keys()
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What the rows given to `fit` or `partial_fit` say; those of weight 0 are gone.
-
-    Attributes
-    ----------
-    ids : Interactions
-        n rows of ids and times.
-    content : Blocks or None
-        Of each row's item, in the flat form.
-    answers : ndarray of shape (n, n_tasks), float64, or None
-        y; None: all are likes.
-    weights : ndarray of shape (n,), float64, or None
-        None: all are 1.
-    keys : Keys
-        Names of the columns of ids.
-    """
-
-    ids: Interactions
-    content: Blocks | None
-    answers: NDArray[np.float64] | None
-    weights: NDArray[np.float64] | None
-    keys: Keys = USUAL
-
-
-def read_rows(
-    X: Table,
-    y: Numbers | None,
-    sample_weight: Numbers | None,
-    others_are: OtherColumnsAre,
-    modalities: Modalities = None,
-    keys: Keys = USUAL,
-) -> Rows:
-    """Read and check everything that the caller of `fit` or `partial_fit` gave.
-
-    Arguments are those of `MultimodalFusionRecommender.fit` and of `read_columns_of`.
-    """
-    ids, content = read_columns_of(X, others_are, modalities, keys)
-    answers, weights = read_answers(y, ids), read_weights(sample_weight, ids)
-    if weights is None or weights.all():
-        return Rows(ids, content, answers, weights, keys)
-    kept = weights > 0
-    return Rows(
-        ids.where(kept),
-        None if content is None else content.take(kept),
-        None if answers is None else answers[kept],
-        weights[kept],
-        keys,
-    )
-
-
-def read_columns_of(
-    X: Table,
-    others_are: OtherColumnsAre,
-    modalities: Modalities = None,
-    keys: Keys = USUAL,
-) -> tuple[Interactions, Blocks | None]:
-    """Read the columns of X: ids, times and, in the flat form, content.
-
-    Columns that are neither ids nor times are content, are ignored, or are unknown,
-    which is an error. `modalities` say which columns of content form which modality.
-    """
-    ids, others = read_interactions(X, keys)
-    if others_are == "content":
-        if modalities is None:
-            warn_of_moments(others.table, others.positions, ids.items)
-        return ids, read_columns(others, modalities)
-    if others_are == "ignored":
-        return ids, Blocks.without_content(len(ids))
-    refuse_columns(others, keys)
-    return ids, None
-
-
-def take_in(model: FittedModel, rows: Rows) -> FittedModel:
-    """Return a copy of a model with interactions folded in."""
-    data, ids = model.data, rows.ids
-    n_columns = 1 if rows.answers is None else rows.answers.shape[1]
-    check_ratings(model.tasks[0].objective, rows.answers)
-    if n_columns != len(model.tasks):
-        raise ValueError(f"y has {n_columns} columns, but fit had {len(model.tasks)}")
-    if rows.content is None:
-        advice = ": add it by add_items first"
-        check_known_items(ids.items, data.items, advice)
-    check_same_kind(ids.users, data.users, USER)
-    check_same_kind(ids.items, data.items, ITEM)
-    new, content = new_items(model, ids, rows.content)
-    model = model.copy()
-    if len(new):
-        model.add_items(new, model.in_space(content))
-    liked = liked_rows(model.tasks, rows)
-    data = model.data.extend(ids, liked, rows.answers, rows.weights)
-    model.meet(_newly_met(model, rows))
-    model.take_in(with_signals(data, model.tasks), ids.users)
-    model.facts = model.facts.with_rows(len(ids), ids.times)
-    return model
-
-
 def liked_rows(tasks: Sequence[Task], rows: Rows) -> NDArray[np.bool_] | None:
     """Rows that make up histories: likes, or all with an answer that is predicted."""
     return None if rows.answers is None else tasks[0].learns_from(rows.answers[:, 0])
@@ -401,26 +292,6 @@ def _ranked_answers(tasks: Sequence[Task], answers: NDArray | None) -> list[NDAr
     if answers is None:
         return []
     return [answers[:, n] for n, task in enumerate(tasks) if task.sampled]
-
-
-def new_items(
-    model: FittedModel, ids: Interactions, content: Blocks | None
-) -> tuple[NDArray, Blocks]:
-    """Ids and content of the items that a flat table brings along."""
-    if content is None:
-        return ids.items[:0], Blocks.without_content(0)
-    is_new = positions(model.data.items, ids.items) < 0
-    first = is_new & ~pd.Index(ids.items).duplicated()
-    return ids.items[first], content.take(first)
-
-
-def _newly_met(model: FittedModel, rows: Rows) -> NDArray:
-    """Items in rows that some task learns from, and that were not met before."""
-    items = rows.ids.items
-    if rows.answers is not None:
-        items = items[teaches(model.tasks, rows.answers)]
-    places = np.unique(positions(model.data.items, items))
-    return places[~model.met[places]]
 
 
 def with_signals(data: InteractionData, tasks: Sequence[Task]) -> InteractionData:

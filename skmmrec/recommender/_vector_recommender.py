@@ -40,6 +40,7 @@ from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender, check_flag, keys_of
 from skmmrec.recommender._card_sections import Metrics, make_card
 from skmmrec.recommender._choices import Choices
+from skmmrec.recommender._feedback import new_items, take_in
 from skmmrec.recommender._item_queries import (
     content_vectors,
     is_content,
@@ -57,14 +58,13 @@ from skmmrec.recommender._lifecycle import (
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._one_model import by_one_model
 from skmmrec.recommender._parameter_records import read_params, write_params
-from skmmrec.recommender._preparation import (
+from skmmrec.recommender._rows import (
     Modalities,
     OtherColumnsAre,
     Rows,
-    new_items,
+    is_column,
     read_columns_of,
     read_rows,
-    take_in,
 )
 from skmmrec.recommender._search import (
     Fresh,
@@ -255,12 +255,7 @@ class VectorRecommender(
         """Read what `fit` is given."""
         columns = self._columns(is_flat=self.catalog is None)
         rows = read_rows(X, y, sample_weight, *columns, keys_of(self))
-        # NumPy lacks some types of tensors, such as bfloat16; they tell their shape.
-        # `np.shape` is not asked: an array may answer NumPy's functions by itself.
-        shape: Any = () if y is None else getattr(y, "shape", None)
-        shape = np.asarray(y).shape if shape is None else shape
-        is_column = tuple(shape[1:]) == (1,)
-        if is_column and getattr(self, "objective", None) == "mse":
+        if getattr(self, "objective", None) == "mse" and is_column(y):
             # The words of scikit-learn's regressors, whose checks look for them.
             warn_caller(
                 "A column-vector y was passed when a 1d array was expected. Please "

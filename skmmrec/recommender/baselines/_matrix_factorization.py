@@ -13,12 +13,8 @@ from skmmrec.interactions import ITEM, USER, Numbers, RandomState, Table
 from skmmrec.recommender._fitting import feed, finish, learn
 from skmmrec.recommender._idle_settings import refuse_changed, refuse_idle
 from skmmrec.recommender._model import FittedModel
-from skmmrec.recommender._preparation import (
-    Modalities,
-    OtherColumnsAre,
-    Rows,
-    prepare,
-)
+from skmmrec.recommender._preparation import prepare
+from skmmrec.recommender._rows import Modalities, OtherColumnsAre, Rows
 from skmmrec.recommender._settings import (
     EarlyStopping,
     Regularization,
