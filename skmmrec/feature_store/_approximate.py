@@ -17,11 +17,11 @@ from scipy.sparse import csr_array
 
 from skmmrec._sklearn import clone
 from skmmrec.feature_store.backends.base import Added, VectorTable, nearest_among
-from skmmrec.retrieval import MANY_ITEMS, ApproximateIndex
+from skmmrec.retrieval import MANY_ITEMS, N_QUERIES, ApproximateIndex
 
 # The recall is measured with items as queries until so many users have asked, and then
-# with the last 512 of these: two such samples agree within 0.01.
-ENOUGH, KEPT = 128, 512
+# with the last of these, as many as the index looks at.
+ENOUGH = 128
 
 _log = logging.getLogger("skmmrec.feature_store")
 
@@ -53,7 +53,7 @@ class SwappedIndex:
         self._building: VectorTable | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._asked: deque[np.ndarray] = deque(maxlen=KEPT)
+        self._asked: deque[np.ndarray] = deque(maxlen=N_QUERIES)
         self._is_measured = False
 
     def of(

@@ -141,7 +141,7 @@ class ContentSpace:
                 )
 
 
-def check_speaks(content: Blocks, index: Sequence[Any]) -> None:
+def refuse_empty_rows(content: Blocks, index: Sequence[Any]) -> None:
     """Refuse queries of which nothing is known; `index` names them.
 
     The ValueError names the first.

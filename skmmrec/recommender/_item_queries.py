@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skmmrec.catalog import ItemCatalog
 from skmmrec.interactions import ITEM, History, Keys, find_column, unit_vectors
-from skmmrec.recommender._content_space import check_speaks
+from skmmrec.recommender._content_space import refuse_empty_rows
 from skmmrec.recommender._model import FittedModel
 from skmmrec.retrieval import ExactSearch, Lists
 
@@ -70,7 +70,7 @@ def content_vectors(
         )
     blocks = model.in_space(catalog.encode(content), content)
     if refuse_empty or catalog.on_empty == "raise":
-        check_speaks(blocks, content.index)
+        refuse_empty_rows(blocks, content.index)
     return model.items_of(np.full(len(blocks), -1), blocks)[0]
 
 

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmmrec.recommender._model import FittedModel
 from skmmrec.retrieval import (
     MANY_ITEMS,
+    N_QUERIES,
     ApproximateIndex,
     Lists,
     fresh_places,
@@ -115,8 +116,8 @@ def item_table(model: FittedModel) -> pd.DataFrame:
 def _sample_of(model: FittedModel) -> NDArray[np.float32] | None:
     """Vectors of some users, 1 last; None where there are none."""
     n_users = len(model.user_vectors)
-    # As many as the index looks at, drawn the same each time.
-    rows = np.random.default_rng(0).permutation(n_users)[:512]
+    # Drawn the same each time.
+    rows = np.random.default_rng(0).permutation(n_users)[:N_QUERIES]
     return queries_of(model, rows) if n_users else None
 
 

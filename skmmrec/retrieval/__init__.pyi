@@ -26,7 +26,7 @@ from ._fresh import (
     fresh_places as fresh_places,
     mix_fresh as mix_fresh,
 )
-from ._index import MANY_ITEMS as MANY_ITEMS
+from ._index import MANY_ITEMS as MANY_ITEMS, N_QUERIES as N_QUERIES
 from ._search import ExactSearch as ExactSearch, Lists as Lists
 from ._sparse import (
     best_first as best_first,
