@@ -167,7 +167,7 @@ def learn_memory(
     users = np.flatnonzero(history.lengths)
     users = np.sort(np.random.RandomState(0).permutation(users)[:most])
     known, vectors = history.take(users), model.user_vectors[users]
-    learned = MemoryOfLikes.learn(history, where)
+    learned = MemoryOfLikes.learn(history, counted.ordered, where)
     memory = learned.weighed(counted.power, model.half_life)
     items, biases = model.item_vectors, _biases_of_liked(model)
     memory = in_units(memory, known, vectors, items, biases).times(counted.weight)

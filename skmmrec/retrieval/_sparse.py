@@ -15,8 +15,9 @@ ENTRIES_AT_ONCE = 2**20
 
 
 def unit_rows(matrix: csr_array) -> csr_array:
-    """Scale the rows of a matrix of zeros and ones to length 1, float32."""
-    lengths = np.sqrt(np.maximum(np.diff(matrix.indptr), 1))
+    """Scale the rows of a matrix to length 1, float32; those of zeros stay."""
+    lengths = np.sqrt((matrix**2).sum(axis=1, dtype=np.float64))
+    lengths[lengths == 0] = 1.0
     return csr_array(diags_array((1 / lengths).astype(np.float32)) @ matrix)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
 
 from skmmrec.interactions import History
 from skmmrec.recommender.memory._item_memory import ItemMemory
@@ -22,6 +23,10 @@ N_NEIGHBORS, L2 = 20, 30.0
 # the inverse matrix itself. On validation rows 0 is best on MovieLens, 0.5 on dbbook
 # (benchmarks/README.md).
 POWERS = (0.0, 0.5)
+# Of what comes next: how many likes before one are looked at, after how many of them
+# they count half, the penalty, and how much a pair of one user counts at any distance
+# (benchmarks/README.md).
+WINDOW, FADES, NEXT_L2, TOGETHER = 20, 10.0, 100.0, 0.2
 # What lists are divided by: the length of the history to this power.
 EXPONENT = 0.5
 # The most users, and scores, from which the spread of scores is estimated: 256 users
@@ -45,25 +50,53 @@ class MemoryOfLikes:
     found: Reconstruction
 
     @classmethod
-    def learn(cls, history: History, where: torch.device | None = None) -> Self:
-        """Learn from who liked what, whatever the order; `where` as in `reconstruct`.
+    def learn(
+        cls,
+        history: History,
+        ordered: bool = False,
+        where: torch.device | None = None,
+    ) -> Self:
+        """Learn from who liked what.
 
         Each item is reconstructed, by ridge regression, from those that most often met
-        the same users for how often they were met.
+        the same users for how often they were met. Where histories are `ordered`, each
+        like is reconstructed from those shortly before it, and a little from all of the
+        same user. `where` is as in `reconstruct`.
 
         References
         ----------
         H. Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019; X.
         Ning and G. Karypis, "SLIM: sparse linear methods for top-N recommender
-        systems", ICDM 2011 (from few neighbours).
+        systems", ICDM 2011 (from few neighbours); M. Choi, J. Kim, J. Lee, H. Shim and
+        J. Lee, "Session-aware linear item-item models for session-based
+        recommendation", WWW 2021 (what follows and what goes together, in one).
         """
         recent = history.where(history.n_later < MAX_LIKES)
-        return cls(reconstruct(recent.to_csr(), N_NEIGHBORS, L2, where))
+        likes = recent.to_csr()
+        if not ordered:
+            return cls(reconstruct(likes, N_NEIGHBORS, L2, where))
+        likes = likes * np.float32(TOGETHER**0.5)
+        met, wanted = (csr_array(vstack([part, likes])) for part in _steps(recent))
+        return cls(reconstruct(met, N_NEIGHBORS, NEXT_L2, wanted=wanted))
 
     def weighed(self, power: float, half_life: float | None = None) -> ItemMemory:
         """Return lists whose weights are those for a power."""
         said = self.found.said(power)
         return ItemMemory.of_matrix(said, N_NEIGHBORS, EXPONENT, half_life)
+
+
+def _steps(history: History) -> tuple[csr_array, csr_array]:
+    """Likes that come before each like, and the like itself: (n_likes, n_items)."""
+    n_likes, items = len(history.items), history.items
+    place = np.arange(n_likes) - history.offsets[history.users]
+    lags = np.arange(1, WINDOW + 1)
+    rows, steps = np.nonzero(place[:, None] >= lags)
+    weights = (0.5 ** ((lags - 1) / FADES)).astype(np.float32)[steps]
+    at = rows, items[rows - lags[steps]]
+    shape = n_likes, history.n_items
+    before = csr_array((weights, at), shape=shape)
+    ones = np.ones(n_likes, np.float32)
+    return before, csr_array((ones, (np.arange(n_likes), items)), shape=shape)
 
 
 def spread_users(n_items: int) -> int:

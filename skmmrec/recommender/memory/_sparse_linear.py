@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csc_array, csr_array, hstack
 
 from skmmrec.recommender.memory._errors import too_small
 from skmmrec.retrieval import nearest_rows, unit_rows
@@ -61,25 +61,32 @@ def neighbour_weights(met: csr_array, n_neighbors: int, l2: float) -> csr_array:
 
 
 def reconstruct(
-    met: csr_array, n_neighbors: int, l2: float, where: torch.device | None = None
+    met: csr_array,
+    n_neighbors: int,
+    l2: float,
+    where: torch.device | None = None,
+    wanted: csr_array | None = None,
 ) -> Reconstruction:
     """Reconstruct the likes of each item from those of its nearest neighbours.
 
     `met`, of shape (n_users, n_items), has a 1 for each like. Neighbours are those with
     the greatest cosine of co-occurrence; `l2` is the penalty of the squared weights.
-    `where` is an accelerator to compute on, if there are few enough items. A ValueError
-    says that `l2` is too small for likes that are collinear.
+    `where` is an accelerator to compute on, if there are few enough items. `wanted`, of
+    the same shape, is reconstructed from `met` in place of `met` itself, on the host.
+    A ValueError says that `l2` is too small for likes that are collinear.
     """
-    if where is not None and met.shape[1] <= MAX_DENSE:
+    if where is not None and wanted is None and met.shape[1] <= MAX_DENSE:
         from skmmrec.recommender.memory._dense import reconstruct_densely
 
         return Reconstruction(*reconstruct_densely(met, n_neighbors, l2, where))
-    likes = csr_array(met.T)
+    likes = csr_array((met if wanted is None else wanted).T)
     units = csr_array(unit_rows(likes))
-    nearest = nearest_rows(units, units, n_neighbors)
+    others = units if wanted is None else csr_array(unit_rows(csr_array(met.T)))
+    nearest = nearest_rows(units, others, n_neighbors)
     # Nothing explains an item without neighbours. Those of a trial are many.
-    left = np.diff(likes.indptr) + l2
-    for items, weights, rest in _solutions(csc_array(met), nearest, l2):
+    left = (likes**2).sum(axis=1, dtype=np.float64) + l2
+    columns = csc_array(met), None if wanted is None else csc_array(wanted)
+    for items, weights, rest in _solutions(*columns, nearest, l2):
         nearest.data[_entries(nearest, items)] = weights
         left[items] = rest
     return Reconstruction(nearest, left)
@@ -91,7 +98,7 @@ def _entries(matrix: csr_array, rows: NDArray) -> slice:
 
 
 def _solutions(
-    met: csc_array, nearest: csr_array, l2: float
+    met: csc_array, wanted: csc_array | None, nearest: csr_array, l2: float
 ) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
     """Yield items, the weights of each one's neighbours in order, and what is left."""
     lengths = np.diff(nearest.indptr)
@@ -99,11 +106,16 @@ def _solutions(
     spoken_of, numbers = np.flatnonzero(lengths), np.empty(met.shape[0], np.int64)
     for start in range(0, len(spoken_of), step):
         items = spoken_of[start : start + step]
-        yield items, *_solve(met, nearest, items, l2, numbers)
+        yield items, *_solve(met, wanted, nearest, items, l2, numbers)
 
 
 def _solve(
-    met: csc_array, nearest: csr_array, items: NDArray, l2: float, numbers: NDArray
+    met: csc_array,
+    wanted: csc_array | None,
+    nearest: csr_array,
+    items: NDArray,
+    l2: float,
+    numbers: NDArray,
 ) -> tuple[NDArray, NDArray]:
     """Solve the normal equations of some items, all at once.
 
@@ -111,14 +123,19 @@ def _solve(
     """
     rows = nearest[items]
     lengths = np.diff(rows.indptr)
-    some, local = np.unique(np.concatenate([rows.indices, items]), return_inverse=True)
-    columns = _of_few_users(met[:, some].astype(np.float64), numbers)
+    own = items if wanted is None else items[:0]
+    some, local = np.unique(np.concatenate([rows.indices, own]), return_inverse=True)
+    columns = met[:, some]
+    own = local[len(rows.indices) :]
+    if wanted is not None:
+        columns = csc_array(hstack([columns, wanted[:, items]]))
+        own = len(some) + np.arange(len(items))
+    columns = _of_few_users(columns.astype(np.float64), numbers)
     together = (columns.T @ columns).toarray()
     # Items with few neighbours have places that are left over: nothing is there.
     filled = np.arange(lengths.max(initial=0)) < lengths[:, None]
     places = np.zeros(filled.shape, np.intp)
     places[filled] = local[: len(rows.indices)]
-    own = local[len(rows.indices) :]
     grams = together[places[:, :, None], places[:, None, :]]
     grams[~(filled[:, :, None] & filled[:, None, :])] = 0.0
     number = np.arange(filled.shape[1])

@@ -1,5 +1,8 @@
 from ._batches import Batcher as Batcher
-from ._memory_trial import can_remember as can_remember
+from ._memory_trial import (
+    can_remember as can_remember,
+    most_lists as most_lists,
+)
 from ._plan import (
     LEAST_CREDIT as LEAST_CREDIT,
     Epoch as Epoch,
@@ -21,7 +24,6 @@ from ._problem import (
 from ._processes import n_processes as n_processes
 from ._recency_trial import (
     HALF_LIVES as HALF_LIVES,
-    most_lists as most_lists,
     near_best as near_best,
 )
 from ._training import (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
@@ -25,6 +26,7 @@ from skmmrec.recommender.memory import (
 from skmmrec.recommender.network import (
     Array,
     FusionNetwork,
+    VectorMaker,
     accelerator,
     place,
     to_host,
@@ -47,6 +49,9 @@ TRIED, KEPT = (0.1, 0.2, 0.4, 0.8), 0.6
 LENGTH, MAX_USERS, MAX_SCORES = 20, 1000, 200_000_000
 # Fewer users tell nothing.
 MIN_USERS = 20
+# The same where rows are in an order, and what comes next is asked, like by like: for
+# a half-life, and for the memory, whose lists tell more.
+MIN_LISTS, MAX_LISTS, MAX_NEXT_SCORES, MAX_NEXT = 20, 4000, 80_000_000, 2000
 # Of a difference: no more users than 10**12 could tell it better.
 LEAST_ERROR = 1e-6
 # Of the scaling that is taken where a weight is given.
@@ -67,34 +72,41 @@ def train_briefly(trainer: Trainer, n_epochs: int, purpose: str) -> None:
 
 def choose_memory(
     network: FusionNetwork,
-    problem: Problem,
     hidden: Examples,
     left: History,
+    problem: Problem,
     memory: MemoryOfLikes,
+    ordered: bool = False,
+    half_life: float | None = None,
 ) -> tuple[MemoryWeight | None, Choice]:
     """Choose how much a memory of items counts, and how it is scaled.
 
     A memory of the likes that the trial has seen is added to the scores of its network,
-    and the held-out likes are ranked. Weights are scaled by the items' precision where
-    lists are better by one standard error for it. The least weight that is behind the
-    best by one at most is chosen [1]_, also between those that are tried: else a little
-    chance would make it twice as large. There is no memory where the best is not ahead
-    of none by a standard error. A network that is trained longer needs less, so that
-    a part of the weight is kept.
+    and the held-out likes are ranked: where rows are `ordered`, each by the likes
+    before it, otherwise all those of a user by the rest. Weights are scaled by the
+    items' precision where lists are better by one standard error for it. The least
+    weight that is behind the best by one at most is chosen [1]_, also between those
+    that are tried: else a little chance would make it twice as large. There is no
+    memory where the best is not ahead of none by a standard error. A network that is
+    trained longer needs less, so that a part of the weight is kept.
 
     The network is that of the trial; `hidden` was held out of it, `left` is what it has
-    seen, and `memory` has learned from that.
+    seen, and `memory` has learned from that. `half_life` is that of the users.
 
     References
     ----------
     .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and
        regression trees", 1984 (the rule of one standard error).
     """
-    held = held_likes(hidden, left)
+    if ordered:
+        held = each_next(hidden, left, min(MAX_NEXT, most_lists(left.n_items)))
+    else:
+        held = held_likes(hidden, left)
+    asked = "likes" if ordered else "users"
     if len(held.users) < MIN_USERS:
-        reason = "too few users have likes held out of a trial"
-        return None, Choice(0.0, reason, {"users": len(held.users)})
-    values = _judged(network, problem, held, memory)
+        reason = f"too few {asked} are held out of a trial"
+        return None, Choice(0.0, reason, {asked: len(held.users)})
+    values = _judged(network, problem, held, memory, half_life)
     power, curve = choose_power(values)
     base, best = curve[0.0], curve[best_weight(curve)]
     gain = best - base
@@ -102,13 +114,14 @@ def choose_memory(
         f"ndcg@{LENGTH} without": float(base.mean()),
         "with": float(best.mean()),
         "standard error": standard_error(gain),
-        "users": len(base),
+        asked: len(base),
     }
     if gain.mean() <= standard_error(gain):
         reason = "likes held out of a trial are ranked no better, by a standard error"
         return None, Choice(0.0, reason, figures)
-    chosen = MemoryWeight(KEPT * least_near(curve), power)
-    reason = "likes held out of a trial are ranked better with a memory of items"
+    chosen = MemoryWeight(KEPT * least_near(curve), power, ordered)
+    what = "what comes next" if ordered else "items"
+    reason = f"likes held out of a trial are ranked better with a memory of {what}"
     return chosen, Choice(chosen.weight, reason, {**figures, "power": chosen.power})
 
 
@@ -121,8 +134,8 @@ def choose_power(
 ) -> tuple[float, Curve]:
     """Choose the power of the precision: the first, or one that is clearly ahead of it.
 
-    `values` are the NDCG of each user by weight and power, with (0, 0) for no memory.
-    Returns one of `POWERS`, and the NDCG of each user by weight, with 0 for no memory.
+    `values` are the NDCG of each list by weight and power, with (0, 0) for no memory.
+    Returns one of `POWERS`, and the NDCG of each list by weight, with 0 for no memory.
     """
     none = {0.0: values[0.0, 0.0]}
     curves = {
@@ -181,15 +194,44 @@ def held_likes(hidden: Examples, left: History, max_users: int = MAX_USERS) -> H
     return HeldOut(users, left.take(users), gone.take(users))
 
 
+def each_next(hidden: Examples, left: History, most: int) -> HeldOut:
+    """Ask for some hidden likes in turn, each after what came before it.
+
+    A user comes once for each like, for a twentieth of all at most, so that none
+    decides alone. Likes before which nothing is left are left out.
+    """
+    likes = hidden.take(hidden.counted[:, 0] & (hidden.before > 0))
+    order = np.random.RandomState(0).permutation(len(likes))
+    n_asked = pd.Series(order).groupby(likes.users[order]).cumcount().to_numpy()
+    chosen = order[n_asked < max(1, most // MIN_LISTS)][:most]
+    likes = likes.take(np.sort(chosen))
+    copies = left.take(likes.users)
+    places = np.arange(len(copies.items)) - copies.offsets[copies.users]
+    known = copies.where(places < likes.before[copies.users])
+    one_each = np.arange(len(likes) + 1)
+    return HeldOut(likes.users, known, History(one_each, likes.items, left.n_items))
+
+
+def most_lists(n_items: int) -> int:
+    """Tell how many lists are judged at most."""
+    return min(MAX_LISTS, max(MIN_LISTS, MAX_NEXT_SCORES // max(1, n_items)))
+
+
 def _judged(
-    network: FusionNetwork, problem: Problem, held: HeldOut, memory: MemoryOfLikes
+    network: FusionNetwork,
+    problem: Problem,
+    held: HeldOut,
+    memory: MemoryOfLikes,
+    half_life: float | None,
 ) -> dict[tuple[float, float], NDArray[np.float64]]:
-    """NDCG of each user by weight and power, up to where more is worse."""
+    """NDCG of each list by weight and power, up to where more is worse."""
     judge = LikesJudge.of(network, problem, held)
+    if half_life is not None:
+        judge = judge.forgetting(network, problem, half_life)
     values = {(0.0, 0.0): judge.ndcg()}
     for power in POWERS:
-        lists, before = judge.in_units(memory.weighed(power)), values[0.0, 0.0].mean()
-        said = judge.said(lists)
+        lists = judge.in_units(memory.weighed(power, half_life))
+        said, before = judge.said(lists), values[0.0, 0.0].mean()
         for weight in TRIED:
             values[weight, power] = ndcg = judge.ndcg(said, weight)
             if ndcg.mean() < before:
@@ -223,6 +265,19 @@ class LikesJudge:
             place(to_host(each) if where is None else each, where) for each in vectors
         )
         return cls(users, items, biases, held)
+
+    def forgetting(
+        self, network: FusionNetwork, problem: Problem, half_life: float | None
+    ) -> Self:
+        """Make the users anew, with a half-life."""
+        where, held = accelerator(network.item_bias.device), self.held
+        content = problem.user_content
+        content = None if content is None else content.take(held.users)
+        maker = VectorMaker([network], where)
+        users = maker.user_tensor(
+            self.items, held.known, held.users, content, half_life
+        )
+        return replace(self, users=users if where else users.numpy())
 
     @property
     def parts(self) -> list[slice]:

@@ -28,10 +28,13 @@ class MemoryWeight(NamedTuple):
         Spread of what it adds to a user's scores, over the spread of these.
     power : float
         Of the precision of an item, that what is said of it is multiplied by.
+    ordered : bool
+        Whether it is of what comes next in the histories.
     """
 
     weight: float
     power: float
+    ordered: bool = False
 
 
 class Epoch(NamedTuple):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from skmmrec.interactions import History
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.memory import MemoryOfLikes
-from skmmrec.recommender.network import FusionNetwork, VectorMaker, accelerator
-from skmmrec.recommender.training._memory_trial import LENGTH, LikesJudge
+from skmmrec.recommender.network import FusionNetwork
+from skmmrec.recommender.training._memory_trial import (
+    LENGTH,
+    MIN_LISTS,
+    LikesJudge,
+    each_next,
+    most_lists,
+)
 from skmmrec.recommender.training._problem import Examples, Problem
 from skmmrec.recommender.training._validation import HeldOut
 from skmmrec.runtime import progress
@@ -23,8 +26,6 @@ HALF_LIVES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, None)
 # Standard errors of gain that it takes to forget. On steady taste, one of them chose to
 # forget in 71 of 160 fits, two in 1 (generated data, tests/recommender/cold_start).
 CLEAR = 2.0
-# Fewer tell nothing. 4,000 lists, or 80 million scores, take two to three seconds.
-MIN_LISTS, MAX_LISTS, MAX_SCORES = 20, 4000, 80_000_000
 # Of the memory beside the vectors. A network of two to four epochs alone asks for too
 # much forgetting, a memory alone for too little; with 0.2 and 0.4 they choose together
 # what is best after the fit (benchmarks/README.md).
@@ -33,9 +34,9 @@ MEMORY_WEIGHT = 0.2
 
 def choose_half_life(
     network: FusionNetwork,
-    problem: Problem,
     hidden: Examples,
     left: History,
+    problem: Problem,
     memory: MemoryOfLikes,
 ) -> Choice:
     """Choose the half-life with which earlier likes tell best what was liked next.
@@ -66,29 +67,6 @@ def choose_half_life(
         "it, with it and without",
         {"next": gains[place].mean(), "next without": gains[-1].mean()},
     )
-
-
-def each_next(hidden: Examples, left: History, most: int) -> HeldOut:
-    """Ask for some hidden likes in turn, each after what came before it.
-
-    A user comes once for each like, for a twentieth of all at most, so that none
-    decides alone. Likes before which nothing is left are left out.
-    """
-    likes = hidden.take(hidden.counted[:, 0] & (hidden.before > 0))
-    order = np.random.RandomState(0).permutation(len(likes))
-    n_asked = pd.Series(order).groupby(likes.users[order]).cumcount().to_numpy()
-    chosen = order[n_asked < max(1, most // MIN_LISTS)][:most]
-    likes = likes.take(np.sort(chosen))
-    copies = left.take(likes.users)
-    places = np.arange(len(copies.items)) - copies.offsets[copies.users]
-    known = copies.where(places < likes.before[copies.users])
-    one_each = np.arange(len(likes) + 1)
-    return HeldOut(likes.users, known, History(one_each, likes.items, left.n_items))
-
-
-def most_lists(n_items: int) -> int:
-    """Tell how many lists are judged at most."""
-    return min(MAX_LISTS, max(MIN_LISTS, MAX_SCORES // max(1, n_items)))
 
 
 def near_best(
@@ -133,15 +111,9 @@ def _judged(
 ) -> NDArray[np.float64]:
     """NDCG of each held-out like by half-life: (n_half_lives, n_likes)."""
     judge = LikesJudge.of(network, problem, held)
-    where = accelerator(network.item_bias.device)
-    maker, content = VectorMaker([network], where), problem.user_content
-    content = None if content is None else content.take(held.users)
     gains = []
     for half_life in progress(HALF_LIVES, "choose half-life", unit="try"):
-        users = maker.user_tensor(
-            judge.items, held.known, held.users, content, half_life
-        )
-        judge = replace(judge, users=users if where else users.numpy())
+        judge = judge.forgetting(network, problem, half_life)
         said = judge.said(judge.in_units(memory.weighed(0.0, half_life)))
         gains.append(judge.ndcg(said, MEMORY_WEIGHT))
     return np.stack(gains)

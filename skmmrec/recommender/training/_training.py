@@ -327,7 +327,8 @@ def _choose_by_trial(
     choices: Choices,
 ) -> _Tried:
     """Choose by a trial what is left to the fit: see `_Tried`."""
-    given, memory = plan.regularization.id_l2, _given_memory(plan)
+    ordered = plan.half_life is not None and network.tower.weighs_recency
+    given, memory = plan.regularization.id_l2, _given_memory(plan, ordered)
     asks_memory = _asks_memory(problem, plan, choices)
     asks_half_life = _asks_half_life(network, problem, plan)
     if given != "auto" and not asks_memory and not asks_half_life:
@@ -344,22 +345,24 @@ def _choose_by_trial(
             choices.note("memory", replace(chosen, value=0.0))
         return _Tried(id_l2, memory)
     if asks_memory or asks_half_life:
-        seen = MemoryOfLikes.learn(trial.left, accelerator(network.item_bias.device))
-        found = trial.network, problem, trial.hidden, trial.left, seen
-    if asks_memory:
-        memory, choice = agree(choose_memory(*found))
-        choices.note("memory", choice)
+        where = accelerator(network.item_bias.device)
+        seen = MemoryOfLikes.learn(trial.left, ordered, where)
     if asks_half_life:
-        half_life = agree(choose_half_life(*found))
+        half_life = agree(choose_half_life(*trial, problem, seen))
+    if asks_memory:
+        half = half_life.value if half_life is not None else plan.half_life
+        half = None if half == "auto" else half
+        memory, choice = agree(choose_memory(*trial, problem, seen, ordered, half))
+        choices.note("memory", choice)
     return _Tried(id_l2, memory, half_life)
 
 
-def _given_memory(plan: Plan) -> MemoryWeight | None:
+def _given_memory(plan: Plan, ordered: bool) -> MemoryWeight | None:
     """Return how a memory is to count, where the caller says so."""
     given = plan.memory
     if isinstance(given, str | None) or given == 0:
         return None
-    return MemoryWeight(float(given), GIVEN_POWER)
+    return MemoryWeight(float(given), GIVEN_POWER, ordered)
 
 
 def _asks_memory(problem: Problem, plan: Plan, choices: Choices) -> bool:

@@ -168,6 +168,81 @@ def test_long_histories_are_cut_before_they_are_compared(monkeypatch):
     assert set(memory.neighbors[memory.neighbors >= 0].tolist()) == {4, 5}
 
 
+# -- of what comes next --------------------------------------------------------------
+
+
+def test_what_is_wanted_may_be_what_is_met(history):
+    met = history.to_csr()
+    plain = _sparse_linear.reconstruct(met, 5, 2.0)
+    same = _sparse_linear.reconstruct(met, 5, 2.0, wanted=met.copy())
+    np.testing.assert_allclose(
+        same.weights.toarray(), plain.weights.toarray(), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(same.left, plain.left, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_something_else_is_reconstructed_by_ridge_regression(seed):
+    """Of all other items, as there are few, and with weights instead of ones."""
+    rng = np.random.default_rng(seed)
+    met = rng.random((60, 7)) * (rng.random((60, 7)) < 0.4)
+    wanted = (rng.random((60, 7)) < 0.3).astype("f4")
+    found = _sparse_linear.reconstruct(
+        csr_array(met.astype("f4")), 6, 3.0, wanted=csr_array(wanted)
+    )
+    for item in range(7):
+        others = np.delete(np.arange(7), item)
+        gram = met[:, others].T @ met[:, others] + 3 * np.eye(6)
+        answer = met[:, others].T @ wanted[:, item]
+        weights = np.linalg.solve(gram, answer)
+        own = found.weights[[item]].toarray()[0]
+        np.testing.assert_allclose(own[others], weights, rtol=1e-3, atol=1e-5)
+        assert own[item] == 0
+        left = wanted[:, item] @ wanted[:, item] + 3 - weights @ answer
+        np.testing.assert_allclose(found.left[item], left, rtol=1e-4, atol=1e-5)
+
+
+def of_a_ring(n_users=60, n_items=20, length=8):
+    """Users who meet the items in the order of a ring, from places of their own."""
+    items = (np.arange(n_users)[:, None] + np.arange(length)) % n_items
+    return History(np.arange(0, n_users * length + 1, length), items.ravel(), n_items)
+
+
+def test_the_order_of_likes_tells_what_comes_next():
+    ring = of_a_ring()
+    ordered, blind = (
+        MemoryOfLikes.learn(ring, order).weighed(0.0).matrix.toarray()
+        for order in (True, False)
+    )
+    here, after = np.arange(20), (np.arange(20) + 1) % 20
+    assert (ordered[here, after] > 2 * np.abs(ordered[after, here])).all()
+    np.testing.assert_allclose(
+        blind[here, after], blind[after, here], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_history_backwards_says_what_came_before():
+    ring = of_a_ring()
+    items = ring.items.reshape(-1, 8)[:, ::-1].ravel()
+    matrices = (
+        MemoryOfLikes.learn(each, ordered=True).weighed(0.0).matrix.toarray()
+        for each in (ring, History(ring.offsets, items, 20))
+    )
+    forwards, backwards = matrices
+    here = np.arange(20)
+    mirrored = backwards[np.ix_(-here % 20, -here % 20)]
+    np.testing.assert_allclose(mirrored, forwards, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[0, 0, 0], [1, 1, 0], [1, 2, 0]])
+def test_a_next_like_needs_one_before_it(lengths):
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    history = History(offsets, np.arange(sum(lengths)), 4)
+    memory = MemoryOfLikes.learn(history, ordered=True).weighed(0.5)
+    assert np.isfinite(memory.weights).all()
+    assert (memory.weights > 0).sum() == (2 if 2 in lengths else 0)
+
+
 # -- on an accelerator ---------------------------------------------------------------
 
 WHERE = [
@@ -248,7 +323,7 @@ def test_what_is_collinear_is_refused_on_an_accelerator(where):
 @pytest.mark.parametrize("where", WHERE)
 def test_a_memory_by_an_accelerator_says_the_same(where):
     history = random_history(300, 60, 12)
-    found = MemoryOfLikes.learn(history, where).weighed(0.5).scores(history)
+    found = MemoryOfLikes.learn(history, where=where).weighed(0.5).scores(history)
     expected = MemoryOfLikes.learn(history).weighed(0.5).scores(history)
     difference = np.abs((found - expected).toarray())
     # But for neighbours that are equally near.

@@ -15,7 +15,7 @@ from skmmrec.recommender.training import (
     _training as training_module,
     near_best,
 )
-from skmmrec.recommender.training._recency_trial import each_next
+from skmmrec.recommender.training._memory_trial import each_next
 
 N_USERS, N_ITEMS, N_GROUPS = 150, 120, 8
 
@@ -121,6 +121,36 @@ def test_where_no_trial_can_tell_the_latest_likes_are_asked(monkeypatch):
     monkeypatch.setattr(training_module, "choose_half_life", lambda *_: says_nothing)
     choice = fit(interactions(walking)).choices_["half_life"]
     assert {"latest", "next"} <= set(choice.figures)
+
+
+def in_a_ring(seed=0):
+    """Users who meet items in one order, which content says nothing about."""
+    rng = np.random.default_rng(seed)
+    ring, starts = rng.permutation(N_ITEMS), rng.integers(N_ITEMS, size=N_USERS)
+    items = ring[(starts[:, None] + np.arange(18)) % N_ITEMS]
+    users = np.repeat(np.arange(N_USERS), 18)
+    times = np.tile(np.arange(18), N_USERS)
+    return pd.DataFrame(
+        {"user_id": users, "item_id": items.ravel(), "timestamp": times}
+    )
+
+
+def test_where_there_are_times_the_memory_is_of_what_comes_next():
+    X = in_a_ring()
+    timed, blind = fit(X), fit(X.drop(columns="timestamp"))
+    assert "comes next" in timed.choices_["memory"].reason
+    assert "memory of items" in blind.choices_["memory"].reason
+    for rec, is_one_way in ((timed, True), (blind, False), *given_memories(X)):
+        matrix = rec.memory_.matrix.toarray()
+        difference = np.abs(matrix - matrix.T).mean() / np.abs(matrix).mean()
+        assert (difference > 0.5) == is_one_way
+
+
+def given_memories(X):
+    """Without forgetting, the order of likes says nothing."""
+    yield fit(X, memory=0.2), True
+    yield fit(X, memory=0.2, half_life=3), True
+    yield fit(X, memory=0.2, half_life=None), False
 
 
 # -- the question --------------------------------------------------------------------
