@@ -164,6 +164,52 @@ def test_words_through_vectorizers(table, vectorizer):
     assert not blocks.numbers
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("dtype", ["Float64", "Int64", "float64[pyarrow]"])
+def test_what_an_encoder_puts_out_is_as_set_output_says(dtype, frozen):
+    """Where scikit-learn refuses `pandas.NA` in arrays, it names this remedy."""
+    table = pd.DataFrame(
+        {"item_id": [1, 2, 3], "price": pd.Series([3, None, 0], dtype=dtype)}
+    ).assign(words=["a", "b", "a c"])
+    encoder = make_column_transformer(
+        (FunctionTransformer(np.log1p), ["price"]),
+        (OneHotEncoder(sparse_output=False), ["words"]),
+    )
+    if dtype != "float64[pyarrow]":
+        with pytest.raises(ValueError, match="set_output"):
+            ItemCatalog(table, encoder).blocks  # noqa: B018
+    encoder.set_output(transform="pandas")
+    if frozen:
+        plain = table.assign(price=table.price.astype("float64"))
+        encoder = FrozenEstimator(encoder.fit(plain))
+    blocks = ItemCatalog(table, encoder).blocks
+    assert blocks.mask[:, 0].tolist() == [True, False, True]
+    np.testing.assert_allclose(
+        blocks.values["price"].ravel(), [np.log(4), 0, 0], rtol=1e-6, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_vectors_are_the_same_whatever_set_output_says(table, output):
+    whole = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    parts = [
+        ("letters", LetterEncoder(), "words"),
+        ("stock", StandardScaler(), ["stock"]),
+        ("brand", whole, ["brand"]),
+    ]
+    for some in (parts, parts[:1]):
+        encoder = ColumnTransformer(some)
+        plain = ItemCatalog(table, encoder, on_empty="ignore").blocks
+        encoder.set_output(transform=output)
+        framed = ItemCatalog(table, encoder, on_empty="ignore").blocks
+        assert framed.numbers == plain.numbers
+        np.testing.assert_array_equal(framed.mask, plain.mask)
+        for name, values in plain.values.items():
+            np.testing.assert_allclose(
+                framed.values[name], values, rtol=1e-6, atol=1e-6
+            )
+
+
 def test_what_a_category_or_word_does_not_tell_is_missing(table):
     encoder = ColumnTransformer(
         [("brand", IGNORE, ["brand"]), ("w", TfidfVectorizer(), "words")]
