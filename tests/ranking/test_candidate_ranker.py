@@ -876,6 +876,26 @@ def test_what_is_missing_or_odd_is_named(shop):
         make(item_features=[1]).fit(train)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "uint32[pyarrow]"])
+def test_rows_that_are_left_of_a_table_are_no_ids(shop, dtype):
+    """Row 7 is about item 8."""
+    train, _, items = shop
+    train = train.assign(item_id=train.item_id + 1)
+    table = items.rename(columns={"item_id": "n"}).assign(n=items.item_id + 1)
+    table["n"] = table.n.astype(dtype)
+    left = table[items.item_id % 7 > 0]
+    with pytest.raises(
+        ValueError, match=r"column 'item_id', and of the .* its column 'n' has"
+    ):
+        make(item_features=left).fit(train)
+    by_name = make(item_features=left.rename(columns={"n": "item_id"})).fit(train)
+    unnamed = left.set_index("n").rename_axis(None)
+    assert not isinstance(unnamed.index, pd.RangeIndex)
+    by_index = make(item_features=unnamed).fit(train)
+    asked = [recommend(each, [1, 2], k=5) for each in (by_name, by_index)]
+    pd.testing.assert_frame_equal(*asked)
+
+
 def test_what_is_asked_wrongly_is_named(shop):
     train, _, items = shop
     ranker = make(item_features=items, context=["is_late"], n_candidates=5).fit(train)
