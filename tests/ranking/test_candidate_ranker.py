@@ -32,11 +32,14 @@ from skmmrec.ranking._out_of_fold import Examples
 from skmmrec.ranking._paying import measure_gain
 from skmmrec.recommender import (
     EASERecommender,
+    GraphDiffusionRecommender,
     ImplicitALSRecommender,
     ItemKNNRecommender,
     MatrixFactorizationRecommender,
     PopularityRecommender,
+    RandomWalkRecommender,
     Training,
+    UserKNNRecommender,
 )
 from skmmrec.testing import RecommenderTests
 from tests.strings import OF_PANDAS_3
@@ -795,6 +798,27 @@ def test_what_is_saved_by_skops_is_of_types_that_are_trusted(tmp_path):
         path = tmp_path / str(number)
         _persistence._dump(thing, path)
         assert type(_persistence._undump(path, ())) is type(thing)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        EASERecommender(),
+        EASERecommender(n_neighbors=5),
+        GraphDiffusionRecommender(),
+        ItemKNNRecommender(),
+        PopularityRecommender(),
+        RandomWalkRecommender(),
+        UserKNNRecommender(),
+    ],
+    ids=str,
+)
+def test_first_stages_of_the_package_need_no_trust(first, shop, tmp_path):
+    pytest.importorskip("skops")
+    ranker = make(first, ranker=None).fit(shop[0])
+    ranker.save(tmp_path / "model")
+    back = CandidateRanker.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(back.recommend([1, 2]), ranker.recommend([1, 2]))
 
 
 def test_an_edited_record_is_refused(shop, tmp_path):
