@@ -46,7 +46,7 @@ from skmmrec.catalog._fit_transform import fit_transform
 from skmmrec.catalog._floats import no_content
 from skmmrec.catalog._item_table import as_table, check_not_empty, unique_ids
 from skmmrec.catalog._parquet import ParquetItems
-from skmmrec.catalog._readers import dense
+from skmmrec.catalog._readers import check_rows, dense
 from skmmrec.interactions import USER, Ids, as_list, check_ids, hashed, take_over
 from skmmrec.runtime import ForkSafeLock
 
@@ -569,6 +569,7 @@ class ItemCatalog:
             return self._read_vectors(self.items)
         self.encoder_ = ready_encoder(self.encoder, self.key)
         matrix = dense(fit_transform(self.encoder_, self.items, self.target))
+        check_rows(matrix, len(self))
         self._outputs = find_outputs(self.encoder_, self.items)
         self._names = names_of(self.encoder_, self._outputs)
         groups = self._readable(
