@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,9 @@ from uuid import uuid4
 from skmmrec._sklearn import Transformer
 from skmmrec.batch._fitted import fitted_catalog
 from skmmrec.batch._folder import (
+    MANIFEST,
     begin,
+    clear,
     is_whole,
     keep_only,
     place_for,
@@ -187,17 +190,25 @@ def encode(
         return _found(out, key, n_rows)
     if isinstance(source, Files | Frame):
         job = source.ready(job)
-    begin(folder, manifest)
-    found = {path.name for path in folder.glob("*.parquet")}
     outcomes = _outcomes(job, source, engine, rows_per_part, options)
     shown = progress(
         outcomes, "encode", unit="part", total=_n_parts(source, rows_per_part)
     )
-    names = _names(shown, folder)
-    keep_only(folder, names)
-    report = BatchReport.of_folder(folder, key, len(found.intersection(names)))
-    _check_complete(report, source, n_rows)
-    show(folder, out)
+    try:
+        begin(folder, manifest)
+        found = {path.name for path in folder.glob("*.parquet")}
+        names = _names(shown, folder)
+        keep_only(folder, names)
+        report = BatchReport.of_folder(folder, key, len(found.intersection(names)))
+        _check_complete(report, source, n_rows)
+        show(folder, out)
+    except (OSError, RuntimeError, ValueError):
+        # It was not there before: an equal call beside this one has finished first.
+        if not (out / MANIFEST).is_file() or not is_whole(out, manifest):
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        clear(out)
+        return _found(out, key, n_rows)
     _log.info("encoded %d rows in %d parts: %s", n_rows, len(names), out)
     return replace(report, folder=out)
 

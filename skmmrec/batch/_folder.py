@@ -11,6 +11,8 @@ from typing import Any
 from skmmrec.runtime import refuse_url, remove_abandoned, replacing
 
 MANIFEST = "_manifest.json"
+# What `replacing` calls a file until it is whole.
+_HALF_WRITTEN = ".*.saving-*"
 # Of the differences that an error names.
 _FEW = 3
 # Characters of a hash, and of what it was made of, that an error shows.
@@ -60,13 +62,18 @@ def begin(folder: Path, manifest: dict[str, Any]) -> None:
     Raises ValueError if these are of other items or another encoder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob(".*.saving-*"):
-        remove_abandoned(path, Path.unlink)
+    clear(folder)
     if (folder / MANIFEST).exists():
         _check_same(folder, manifest)
     else:
         with replacing(folder / MANIFEST) as fresh:
             fresh.write_text(json.dumps(manifest, indent=1), "utf-8")
+
+
+def clear(folder: Path) -> None:
+    """Remove files that a run left half written, but those of runs that go on."""
+    for path in folder.glob(_HALF_WRITTEN):
+        remove_abandoned(path, Path.unlink)
 
 
 def _check_same(folder: Path, manifest: dict[str, Any]) -> None:
@@ -99,9 +106,10 @@ def _short(value: Any) -> str:
 
 def keep_only(folder: Path, wanted: Iterable[str]) -> None:
     """Remove partitions of runs that were cut in another way."""
+    clear(folder)
     kept = {MANIFEST, *wanted}
     for path in folder.iterdir():
-        if path.name not in kept:
+        if path.name not in kept and not path.match(_HALF_WRITTEN):
             path.unlink(missing_ok=True)
 
 

@@ -52,7 +52,7 @@ def appended_rows(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """
     if len(table) == 0:
         return more.reindex(columns=table.columns)
-    absent = table.iloc[:0].reindex(range(len(more)))
+    absent = table.iloc[:0].reset_index(drop=True).reindex(range(len(more)))
     columns = [
         pd.concat(
             [table[name], more[name] if name in more else absent[name]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from copy import copy
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -53,26 +54,28 @@ def ready_encoder(encoder: Any, key: str) -> Any:
         return encoder
     if not isinstance(encoder, ColumnTransformer):
         return clone(encoder)
-    params = encoder.get_params(deep=False)
-    params["transformers"] = [
-        (name, _with_reader(transformer), columns)
-        for name, transformer, columns in encoder.transformers
-    ]
-    params["remainder"] = _with_reader(encoder.remainder, key)
-    return clone(type(encoder)(**params))
+    # A clone keeps what `set_output` said, which a new instance would not.
+    encoder = clone(encoder)
+    return encoder.set_params(
+        transformers=[
+            (name, _with_reader(transformer), columns)
+            for name, transformer, columns in encoder.transformers
+        ],
+        remainder=_with_reader(encoder.remainder, key),
+    )
 
 
 def _thawed(encoder: ColumnTransformer) -> ColumnTransformer:
     """Freeze each transformer instead of the whole."""
-    params = encoder.get_params(deep=False)
     parts = [
         (name, part if isinstance(part, str) else FrozenEstimator(part), columns)
         for name, part, columns in encoder.transformers_
     ]
     rest = [part for name, part, _ in parts if name == "remainder"]
-    params["transformers"] = [part for part in parts if part[0] != "remainder"]
-    params["remainder"] = rest[0] if rest else "drop"
-    return type(encoder)(**params)
+    return copy(encoder).set_params(
+        transformers=[part for part in parts if part[0] != "remainder"],
+        remainder=rest[0] if rest else "drop",
+    )
 
 
 def _with_reader(transformer: Any, ignored: str | None = None) -> Any:

@@ -25,7 +25,7 @@ from skmmrec.catalog._encoding import (
     split_parts,
 )
 from skmmrec.catalog._fit_transform import fit_transform
-from skmmrec.catalog._readers import dense
+from skmmrec.catalog._readers import check_rows, dense
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class FittedEncoder:
         """
         encoder = ready_encoder(encoder, key)
         matrix = dense(fit_transform(encoder, table, target))
+        check_rows(matrix, len(table))
         outputs = find_outputs(encoder, table)
         names = names_of(encoder, outputs)
         groups = group_columns(names, matrix.shape[1], modalities)

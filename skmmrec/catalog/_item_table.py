@@ -24,7 +24,7 @@ def check_not_empty(ids: pd.Index, blocks: Blocks, noun: str = "item") -> None:
 
 
 def as_table(items: Any, key: str) -> pd.DataFrame:
-    """Read a table of items.
+    """Read a table of items; one of pandas may be sorted or cut in place afterwards.
 
     Raises ValueError if it lacks the key, is empty, or has two columns of one name.
     """
@@ -39,7 +39,9 @@ def as_table(items: Any, key: str) -> pd.DataFrame:
         )
     if len(table) == 0:
         raise ValueError("items is empty: it has 0 rows")
-    return table
+    # Items are encoded later, when the rows must still be those of the ids. The values
+    # are not copied: there may be large vectors among them.
+    return table.copy(deep=False)
 
 
 def unique_ids(table: pd.DataFrame, key: str) -> pd.Index:

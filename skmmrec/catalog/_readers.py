@@ -146,6 +146,7 @@ class ColumnReader(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             read = self._read(table, rows, X)
             with _naming_columns(table):
                 part = dense(_fit_transform(self.transformer_, read, target))
+                check_rows(part, len(read), table.columns[0])
         self.n_outputs_ = part.shape[1]
         self.is_number_ = gives_numbers(self.transformer, table, self.n_outputs_)
         return self._fill(part, rows)
@@ -159,6 +160,7 @@ class ColumnReader(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             read = self._read(table, rows, X)
             with _naming_columns(table):
                 part = dense(self.transformer_.transform(read))
+                check_rows(part, len(read), table.columns[0])
         return self._fill(part, rows)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray:
@@ -214,12 +216,39 @@ def _naming_columns(table: pd.DataFrame) -> Iterator[None]:
     """Name the column, and the row if it is known, that a transformer refuses."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         if re.search("string to float|ufunc|real number", str(error)):
             for name in table.columns:
                 as_floats(table[name], name)
+        if re.search("attribute 'lower'|string or bytes", str(error)):
+            for name in table.columns:
+                _refuse_no_texts(table[name], name)
+        if isinstance(error, AttributeError):
+            raise
         columns = ", ".join(repr(name) for name in table.columns)
         raise ValueError(f"content column {columns}: {error}") from error
+
+
+def _refuse_no_texts(column: pd.Series, name: Any) -> None:
+    for row, value in enumerate(column):
+        if not (isinstance(value, str) or np.all(pd.isna(value))):
+            raise ValueError(
+                f"content column {name!r} is no text in row {row}: {value!r:.100}. "
+                f"Make texts of it by items[{name!r}].map(str, na_action='ignore')"
+            )
+
+
+def check_rows(matrix: NDArray, n_rows: int, column: Any = "title") -> None:
+    """Refuse what a transformer gives if it is not a row for each row.
+
+    It is a row for each column where vectorizers, which read texts, got a table.
+    """
+    if len(matrix) != n_rows:
+        raise ValueError(
+            f"the encoder gives {len(matrix)} rows for {n_rows}. A transformer of "
+            f"texts is given one column, by its name and not in a list, as in "
+            f"make_column_transformer((TfidfVectorizer(), {column!r}))"
+        )
 
 
 def _fit_transform(transformer: Any, table: Any, target: Any) -> Any:

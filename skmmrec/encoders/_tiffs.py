@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from PIL import Image, ImagePalette
+from PIL.TiffImagePlugin import OPEN_INFO
 
 from skmmrec.runtime import ContentError
 
-_BITS, _PLANES, _PALETTE, _NUMBERS = 258, 284, 320, 339
+_BITS, _COLOURS, _FILL_ORDER = 258, 262, 266
+_PLANES, _PALETTE, _NUMBERS = 284, 320, 339
 _SIGNED = 2
 _APART = 2  # each channel in a plane of its own
 
@@ -28,9 +30,10 @@ def correct_reading(image: Image.Image) -> None:
             "holds signed numbers of 8 bits, of which it is not known what is black: "
             "add 128, or scale them, and save them as unsigned ones"
         )
-    if tags.get(_PLANES) == _APART and set(tags.get(_BITS, ())) == {16}:
-        order = "L" if tags.prefix == b"II" else "B"
-        image.tile = [_of_16_bits(tile, order) for tile in tiles]  # type: ignore[attr-defined]
+    if tags.get(_PLANES) == _APART:
+        is_one = len(image.getbands()) == 1
+        change = _of_one_channel if is_one else _of_16_bits
+        image.tile = [change(tile, tags) for tile in tiles]  # type: ignore[attr-defined]
     colours = tags.get(_PALETTE, ()) if image.mode in ("P", "PA") else ()
     if 0 < max(colours, default=0) < 256:
         # They are to have 16 bits, of which Pillow takes the upper 8. Some programs
@@ -42,12 +45,34 @@ def _several(tag: Any) -> tuple[int, ...]:
     return tag if isinstance(tag, tuple) else (tag,)
 
 
-def _of_16_bits(tile: Any, order: str) -> Any:
+def _of_one_channel(tile: Any, tags: Any) -> Any:
+    """Return a tile of the only plane as Pillow reads it where none is declared.
+
+    By the first letter of that, black becomes white and bytes change places.
+    """
+    bits, numbers = (_several(tags.get(tag, 1))[:1] for tag in (_BITS, _NUMBERS))
+    kind = (tags.prefix, tags.get(_COLOURS, 0), numbers, tags.get(_FILL_ORDER, 1))
+    known: Any = OPEN_INFO
+    _, name = known.get((*kind, bits, ()), ("", tile.args[0]))
+    return tile if tile.codec_name != "raw" else _named(tile, name)
+
+
+def _of_16_bits(tile: Any, tags: Any) -> Any:
     """Return a tile of a plane as one of 16 bits; Pillow takes it for one of 8.
 
-    A plane is named by one letter. What is compressed is read by libtiff, rightly.
+    A plane is named by one letter. What is compressed is read by libtiff, rightly. A
+    ContentError is for inks, of which Pillow knows no such planes.
     """
-    plane = tile.args[0]
-    if tile.codec_name != "raw" or len(plane) != 1:
+    plane, is_deep = tile.args[0], set(tags.get(_BITS, ())) == {16}
+    if tile.codec_name != "raw" or len(plane) != 1 or not is_deep:
         return tile
-    return tile._replace(args=(f"{plane};16{order}", *tile.args[1:]))
+    if plane not in "RGBA":
+        raise ContentError(
+            "holds each ink of 16 bits in a plane of its own, which Pillow cannot "
+            "read: save it with 8 bits, or with the inks of a pixel side by side"
+        )
+    return _named(tile, f"{plane};16{'L' if tags.prefix == b'II' else 'B'}")
+
+
+def _named(tile: Any, name: str) -> Any:
+    return tile._replace(args=(name, *tile.args[1:]))

@@ -34,8 +34,10 @@ class ModelReader:
     """
 
     def __init__(self, recommender: Any) -> None:
-        self._fold = recommender.model_.folding()
-        self.version: str = recommender.model_.fingerprint()
+        # Looked up once: another thread's `partial_fit` puts another in its place.
+        model = recommender.model_
+        self._fold = model.folding()
+        self.version: str = model.fingerprint()
         self.n_latest: int | None = self._fold.n_latest
 
     def user(self, user: Id | None, vectors: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from skmmrec.interactions import (
     Ids,
     as_frame,
     check_by_id,
+    check_has_ids,
     id_table,
     plain,
 )
@@ -249,6 +250,7 @@ def _check_ids_of(by_id: Any, items: pd.Index, name: str, usual: str) -> None:
                 f"{next(iter(by_id))!r}: ids are such as {plain(items[0])!r}"
             )
         return
+    check_has_ids(by_id, name)
     index = by_id.index
     if len(index) and not index.isin(items).any():
         raise ValueError(

@@ -2,7 +2,11 @@ from ._history import History as History, InteractionData as InteractionData
 
 # isort: split
 # For other rooms: names of columns, reading and checking tables, and warnings.
-from ._by_id import check_by_id as check_by_id, groups_of as groups_of
+from ._by_id import (
+    check_by_id as check_by_id,
+    check_has_ids as check_has_ids,
+    groups_of as groups_of,
+)
 from ._caller import is_called_by as is_called_by, warn_caller as warn_caller
 from ._columns import (
     Column as Column,

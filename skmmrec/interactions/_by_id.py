@@ -22,6 +22,20 @@ def check_by_id(values: Any, name: str) -> None:
         raise TypeError(f"{name} must be a Series of pandas, {_HOW}, got {kind_name}")
 
 
+def check_has_ids(values: pd.Series | pd.DataFrame, name: str) -> None:
+    """Refuse the index that pandas gives where there is none: rows would pass for ids.
+
+    A ValueError says what to do, also where ids do count from 0.
+    """
+    index = values.index
+    if isinstance(index, pd.RangeIndex) and index.name is None and len(index):
+        raise ValueError(
+            f"{name} has no ids in its index, which is a mere count of rows: it is "
+            f"{_HOW}. If the ids are these numbers, say so by a name of the index, as "
+            f"{name}.rename_axis('item_id') does"
+        )
+
+
 def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
     """Look up the group of each id.
 
@@ -41,9 +55,10 @@ def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
     TypeError
         If `groups` is no Series of pandas.
     ValueError
-        If an id has no group or occurs twice in `groups`.
+        If an id has no group or occurs twice in `groups`, or its index has no ids.
     """
     check_by_id(groups, "groups")
+    check_has_ids(groups, "groups")
     groups = groups.set_axis(pd.Index(check_ids(groups.index, "the index of groups")))
     if groups.index.has_duplicates:
         twice = groups.index[groups.index.duplicated()].tolist()[0]

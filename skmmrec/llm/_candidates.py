@@ -11,6 +11,7 @@ import pandas as pd
 from skmmrec.interactions import (
     ITEM,
     USER,
+    check_has_ids,
     check_ids,
     check_same_kind,
     id_table,
@@ -69,6 +70,7 @@ def texts_by_id(texts: Any, name: str, ids: Iterable[Any], role: str) -> pd.Seri
         raise TypeError(
             f"{name} must be a Series of texts by id, got {type(texts).__name__}"
         )
+    check_has_ids(texts, name)
     if not texts.index.is_unique:
         twice = texts.index[texts.index.duplicated()][0]
         raise ValueError(f"{name} has the id {plain(twice)!r} twice")

@@ -385,7 +385,8 @@ class CandidateRanker(OverFirstStage):
         """Read the tables of features; times in them need times in X."""
         for key, own in ((USER, self.keys_.user), (ITEM, self.keys_.item)):
             name = f"{key.removesuffix('_id')}_features"
-            table = read_features(getattr(self, name), key, name, own)
+            wanted = rows.users if key == USER else rows.items
+            table = read_features(getattr(self, name), key, name, own, wanted)
             if table is not None:
                 check_tells_of(table, rows, name)
             setattr(self, f"{name}_", table)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_integer_dtype
 
 from skmmrec.interactions import (
     TIME,
@@ -86,19 +87,26 @@ class FeatureTable:
 
 
 def read_features(
-    table: Any, key: str, name: str, own: Sequence[str] = ()
+    table: Any,
+    key: str,
+    name: str,
+    own: Sequence[str] = (),
+    wanted: NDArray | None = None,
 ) -> FeatureTable | None:
     """Read a table of features.
 
     It has a column of ids, called `key` or by one of its `own` names, or ids as the
     index; and perhaps ``timestamp``. Errors call it `name`: a TypeError for what is no
     table, a ValueError for ids that are missing, or come twice where there are no
-    times.
+    times, or for an index without a name that has no more of the `wanted` ids than
+    a column has.
     """
     if table is None:
         return None
     frame = take_over(table, name)
     column = next((known for known in (key, *own) if known in frame), None)
+    if column is None and wanted is not None:
+        _check_index(frame, key, name, wanted)
     ids = check_ids(_ids_in(frame, column, key, name), f"{name}[{(column or key)!r}]")
     times = check_times(frame[TIME], f"{name}[{TIME!r}]") if TIME in frame else None
     codes, index = pd.factorize(ids)
@@ -151,6 +159,26 @@ def _ids_in(
             f"{list(frame)}. Rename the column of the ids to {key!r}, or set_index it"
         )
     return index
+
+
+def _check_index(frame: pd.DataFrame, key: str, name: str, wanted: NDArray) -> None:
+    """Refuse rows that were counted before some were taken out, in place of ids."""
+    index = frame.index
+    is_counted = index.name is None and is_integer_dtype(index.dtype)
+    if not is_counted or isinstance(index, pd.RangeIndex):
+        return
+    ids = pd.Index(wanted).unique()
+    n_found = ids.isin(index).sum()
+    for label, values in frame.items():
+        if not is_integer_dtype(values.dtype) or not values.is_unique:
+            continue
+        n_better = ids.isin(values).sum()
+        if n_better and n_better >= n_found:
+            raise ValueError(
+                f"{name} has no column {key!r}, and of the {len(ids)} ids of X its "
+                f"column {label!r} has {n_better}, its index {n_found}: rename the "
+                f"column to {key!r}, or name the index {key!r} if the ids are there"
+            )
 
 
 def _per_id(moments: NDArray | None) -> int:

@@ -39,6 +39,8 @@ PLAIN = ("context", "n_candidates", "max_lists", "only_if_better")
 MOMENT = "moment.parquet"
 # What recommenders without a `save` of their own keep: arrays in a dataclass.
 HISTORY = "skmmrec.interactions._history.History"
+# And rows of neighbours, of walks and of sparse weights: numbers alone.
+SPARSE = "scipy.sparse._csr.csr_array"
 # Only keeps which repository it reads. Using it runs what Feast runs of a repository.
 FEATURES = "skmmrec.feature_store._transformer.FeastFeatures"
 # What transforms features, and what may be a first stage.
@@ -252,7 +254,7 @@ def _undump(path: Path, trusted: Sequence[str]) -> Any:
     """Load by skops estimators of this package, and what the caller trusts."""
     skops = _skops(f"to read {path.name}")
     others = skops.get_untrusted_types(file=path)
-    known = {TREES, HISTORY, FEATURES, *trusted}
+    known = {TREES, HISTORY, SPARSE, FEATURES, *trusted}
     odd = [t for t in others if t not in known and not _is_estimator(t)]
     if odd:
         raise ValueError(

@@ -102,6 +102,15 @@ class ContentSpace:
                     "on with: n_components must be the same"
                 )
 
+    def check_mute_noise(self, mute_noise: bool) -> None:
+        """Refuse to keep all modalities where this space, once fitted, mutes some."""
+        if self.muted and not mute_noise:
+            raise ValueError(
+                f"mute_noise=False, but the earlier fit left out {list(self.muted)}, "
+                "and this one goes on with it: mute_noise must be True, or the fit "
+                "start anew"
+            )
+
     def transform(self, blocks: Blocks, where: torch.device | None = None) -> Blocks:
         """Bring content into this space; a modality that `blocks` lacks is missing."""
         self._check_widths(blocks)

@@ -157,12 +157,12 @@ class MultimodalFusionRecommender(VectorRecommender):
     model_ : FittedModel
         Everything that was learned; what follows are views of it.
     item_vectors_, user_vectors_ : DataFrame of shape (n, n_members * n_factors)
-        float32, indexed by id. An item's score for a user is their inner product plus
-        the item's bias and what the memory adds.
+        float32, indexed by id, read-only: copy it to change it. An item's score for a
+        user is their inner product plus the item's bias and what the memory adds.
     memory_ : ItemMemory or None
         For each item of a history, the items whose scores it raises, and by how much.
     item_biases_ : Series of length n_items
-        float32, indexed by item id.
+        float32, indexed by item id, read-only.
     loss_curve_ : list of float
         Mean loss of each epoch.
     validation_curve_ : list of float

@@ -214,6 +214,7 @@ def _share_space(
     if source is not None:
         check_modalities(source.space, blocks.widths)
         source.space.check_n_components(plan.regularization.n_components)
+        source.space.check_mute_noise(plan.regularization.mute_noise)
         return source.space, source.space.transform(blocks, fit_accelerator(plan))
     settings, where = plan.regularization, fit_accelerator(plan)
     space = ContentSpace.fit(blocks, settings.n_components, where)

@@ -227,7 +227,8 @@ class Regularization(Settings):
         Weight of each modality's own ranking loss, so that none is starved by one that
         learns faster.
     n_components : int or None, default=64
-        Principal components to which wider modalities are reduced; None keeps all.
+        Principal components to which wider modalities are reduced; None keeps all. One
+        that an earlier fit kept whole stays so with `pretrained` or `warm_start`.
     mute_noise : bool, default=True
         Leave out modalities that have nothing to do with who likes what: items that are
         similar in them are liked together no more often than by chance, by Mantel's

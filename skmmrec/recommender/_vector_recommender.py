@@ -909,21 +909,21 @@ class VectorRecommender(
 
     @property
     def item_vectors_(self) -> pd.DataFrame:
-        """Vectors of the items, float32, by id."""
+        """Vectors of the items, float32, by id, which can only be read."""
         model = self.model_
-        return pd.DataFrame(model.item_vectors, model.data.items)
+        return pd.DataFrame(_read_only(model.item_vectors), model.data.items)
 
     @property
     def user_vectors_(self) -> pd.DataFrame:
-        """Vectors of the users, float32, by id."""
+        """Vectors of the users, float32, by id, which can only be read."""
         model = self.model_
-        return pd.DataFrame(model.user_vectors, model.data.users)
+        return pd.DataFrame(_read_only(model.user_vectors), model.data.users)
 
     @property
     def item_biases_(self) -> pd.Series:
-        """What is added to an item's score, float32, by id."""
+        """What is added to an item's score, float32, by id, which can only be read."""
         model = self.model_
-        return pd.Series(model.item_biases[:, 0], model.data.items)
+        return pd.Series(_read_only(model.item_biases[:, 0]), model.data.items)
 
     @property
     def loss_curve_(self) -> list[float]:
@@ -968,3 +968,13 @@ class VectorRecommender(
             tags.regressor_tags = RegressorTags(poor_score=True)
             tags.target_tags.required = True
         return tags
+
+
+def _read_only(array: NDArray) -> NDArray:
+    """Return the array itself, which whoever gets it cannot change by mistake.
+
+    To scale vectors in place would change the lists of the recommender.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -15,7 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from skmmrec import ItemCatalog
-from skmmrec.batch import encode
+from skmmrec.batch import BatchReport, _encode, encode
+from skmmrec.batch._folder import keep_only
+from skmmrec.batch._sources import Frame
+from skmmrec.runtime import replacing
 from tests.batch.letters import LetterEncoder
 from tests.batch.reading import assert_same, read
 
@@ -209,3 +212,39 @@ def test_bytes_are_read_as_each_program_writes_them(tmp_path, kinds):
 def _lengths(table):
     """Count bytes; what is missing has none."""
     return table["title"].map(lambda cell: len(cell or b"")).to_frame().astype(float)
+
+
+@pytest.mark.parametrize("step", ["begin", "write", "keep_only", "of_folder", "show"])
+def test_what_an_equal_call_has_finished_meanwhile_is_the_answer(
+    titles, tmp_path, monkeypatch, step
+):
+    """Wherever this one is when the other gives the folder its name."""
+    owners = {"write": Frame, "of_folder": BatchReport}
+    owner = owners.get(step, _encode)
+    own, waiting = getattr(owner, step), [True]
+
+    def after_the_other(*args):
+        if waiting:
+            waiting.clear()
+            assert encoded(titles, tmp_path / "out").n_rows == 50
+        return own(*args)
+
+    monkeypatch.setattr(owner, step, after_the_other)
+    report = encoded(titles, tmp_path / "out")
+    assert not waiting
+    assert (report.folder, report.n_rows) == (tmp_path / "out", 50)
+    assert_same(
+        tmp_path / "out",
+        titles,
+        make_column_transformer((LetterEncoder(), "title")).fit(titles),
+    )
+    assert not (tmp_path / ".out.unfinished").exists()
+
+
+def test_what_another_call_is_writing_stays(tmp_path):
+    (tmp_path / "part-00009.parquet").touch()
+    (tmp_path / ".part-00000.parquet.saving-killed").touch()
+    with replacing(tmp_path / "part-00001.parquet") as fresh:
+        fresh.touch()
+        keep_only(tmp_path, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00001.parquet"]

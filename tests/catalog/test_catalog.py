@@ -9,6 +9,7 @@ import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import StandardScaler
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.catalog import encoding_of
@@ -400,3 +401,33 @@ def test_a_selection_of_vectors_in_files_reads_vectors(tmp_path):
     assert words.encode(items[["text", "a"]]).modalities == ["text"]
     vectors = ItemCatalog(pd.DataFrame({"item_id": [1], "a__0": [1.0], "b__0": [2.0]}))
     assert vectors.select(["b"]).encode(vectors.items).modalities == ["b"]
+
+
+CHANGES = {
+    "sorted": lambda table: table.sort_values("price", inplace=True),
+    "cut": lambda table: table.drop(index=0, inplace=True),
+    "indexed": lambda table: table.set_index("item_id", inplace=True),
+    "renamed": lambda table: table.rename(columns={"price": "cost"}, inplace=True),
+    "replaced": lambda table: table.insert(0, "price", 0.0, allow_duplicates=True),
+    "emptied": lambda table: table.drop(columns="price", inplace=True),
+    "assigned": lambda table: table.__setitem__("item_id", [7, 8, 9]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(
+    "encoder", [None, make_column_transformer((StandardScaler(), ["price"]))]
+)
+def test_a_table_that_is_changed_in_place_later_on(change, encoder):
+    """Items are encoded when that is asked for, each by its own row."""
+    columns = {"item_id": [1, 2, 3], "price": [3.0, 1.0, 2.0]}
+    if encoder is None:
+        columns["a__0"] = columns["price"]
+    table = pd.DataFrame(columns)
+    expected = ItemCatalog(table.copy(), encoder).blocks
+    catalog = ItemCatalog(table, encoder)
+    change(table)
+    blocks = catalog.blocks
+    assert catalog.ids.tolist() == catalog.items["item_id"].tolist() == [1, 2, 3]
+    for name, values in expected.values.items():
+        np.testing.assert_allclose(blocks.values[name], values, rtol=1e-6, atol=1e-9)

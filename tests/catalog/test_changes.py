@@ -144,6 +144,24 @@ def test_absent_columns_are_missing_and_present_ones_whole(column):
     assert pd.isna(known[4])
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        ["x", "x", "y"],
+        [2, 0, 2],
+        pd.MultiIndex.from_tuples([("x", 1), ("y", 1), ("x", 1)]),
+        pd.DatetimeIndex(["2026-01-02", "2026-01-01", "2026-01-02"]),
+    ],
+)
+def test_the_index_of_the_table_says_nothing(index):
+    items = pd.DataFrame({"item_id": [1, 2, 3], "a__0": [1.0, 2, 3], "b__0": 1.0})
+    more = pd.DataFrame({"item_id": [4, 5, 6], "a__0": [4.0, 5, 6]})
+    plain = ItemCatalog(items).append(more)
+    catalog = ItemCatalog(items.set_axis(index)).append(more.set_axis(index))
+    pd.testing.assert_frame_equal(catalog.items, plain.items)
+    np.testing.assert_array_equal(catalog.blocks.mask, plain.blocks.mask)
+
+
 def test_what_cannot_be_appended_changes_nothing(catalog, table, more):
     catalog.blocks  # noqa: B018 - encode
     state = {**vars(catalog)}

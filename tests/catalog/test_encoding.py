@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
+from sklearn.manifold import TSNE
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -162,6 +163,98 @@ def test_words_through_vectorizers(table, vectorizer):
     encoder = ColumnTransformer([("x", vectorizer, "words")])
     blocks = check(ItemCatalog(table, encoder, on_empty="ignore"), "words", 0)
     assert not blocks.numbers
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("dtype", ["Float64", "Int64", "float64[pyarrow]"])
+def test_what_an_encoder_puts_out_is_as_set_output_says(dtype, frozen):
+    """Where scikit-learn refuses `pandas.NA` in arrays, it names this remedy."""
+    table = pd.DataFrame(
+        {"item_id": [1, 2, 3], "price": pd.Series([3, None, 0], dtype=dtype)}
+    ).assign(words=["a", "b", "a c"])
+    encoder = make_column_transformer(
+        (FunctionTransformer(np.log1p), ["price"]),
+        (OneHotEncoder(sparse_output=False), ["words"]),
+    )
+    if dtype != "float64[pyarrow]":
+        with pytest.raises(ValueError, match="set_output"):
+            ItemCatalog(table, encoder).blocks  # noqa: B018
+    encoder.set_output(transform="pandas")
+    if frozen:
+        plain = table.assign(price=table.price.astype("float64"))
+        encoder = FrozenEstimator(encoder.fit(plain))
+    blocks = ItemCatalog(table, encoder).blocks
+    assert blocks.mask[:, 0].tolist() == [True, False, True]
+    np.testing.assert_allclose(
+        blocks.values["price"].ravel(), [np.log(4), 0, 0], rtol=1e-6, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_vectors_are_the_same_whatever_set_output_says(table, output):
+    whole = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    parts = [
+        ("letters", LetterEncoder(), "words"),
+        ("stock", StandardScaler(), ["stock"]),
+        ("brand", whole, ["brand"]),
+    ]
+    for some in (parts, parts[:1]):
+        encoder = ColumnTransformer(some)
+        plain = ItemCatalog(table, encoder, on_empty="ignore").blocks
+        encoder.set_output(transform=output)
+        framed = ItemCatalog(table, encoder, on_empty="ignore").blocks
+        assert framed.numbers == plain.numbers
+        np.testing.assert_array_equal(framed.mask, plain.mask)
+        for name, values in plain.values.items():
+            np.testing.assert_allclose(
+                framed.values[name], values, rtol=1e-6, atol=1e-6
+            )
+
+
+LISTS = {
+    "list": ColumnTransformer([("w", TfidfVectorizer(), ["words"])]),
+    "union": ColumnTransformer(
+        [("w", FeatureUnion([("t", TfidfVectorizer())]), ["words"])]
+    ),
+    "beside": make_column_transformer(
+        (TfidfVectorizer(), ["words"]), (StandardScaler(), ["price"])
+    ),
+    "alone": TfidfVectorizer(),
+    "last": make_pipeline(
+        FunctionTransformer(lambda t: t[["words"]]), TfidfVectorizer()
+    ),
+}
+
+
+@pytest.mark.parametrize("encoder", LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize("has_gap", [True, False])
+def test_names_of_columns_are_not_taken_for_texts(table, encoder, has_gap):
+    """A vectorizer that gets a table reads these: one row, the same for all items."""
+    words = table["words"] if has_gap else table["words"].fillna("none")
+    catalog = ItemCatalog(table.assign(words=words), encoder, on_empty="ignore")
+    with pytest.raises(ValueError, match=r"gives \d+ rows for \d+.* not in a list"):
+        catalog.blocks  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "vectorizer",
+    [
+        TfidfVectorizer(),
+        make_pipeline(HashingVectorizer(n_features=8), TruncatedSVD(2)),
+    ],
+)
+def test_what_is_no_text_is_named(table, vectorizer):
+    """Films are called 300 and 1917, which spreadsheets store as numbers."""
+    encoder = make_column_transformer((vectorizer, "words"))
+    mixed = table["words"].where(table.index != 7, 1917)
+    with pytest.raises(ValueError, match="'words' is no text in row 7: 1917"):
+        ItemCatalog(table.assign(words=mixed), encoder, on_empty="ignore").blocks  # noqa: B018
+    catalog = ItemCatalog(table, encoder, on_empty="ignore")
+    with pytest.raises(ValueError, match="'words' is no text in row 1: 300"):
+        catalog.encode(pd.DataFrame({"words": ["a", 300]}))
+    lacking = make_column_transformer((TSNE(1, perplexity=2), ["price"]))
+    with pytest.raises(AttributeError, match="transform"):
+        ItemCatalog(table, lacking, on_empty="ignore").encode(table[["price"]])
 
 
 def test_what_a_category_or_word_does_not_tell_is_missing(table):

@@ -3,9 +3,13 @@
 import inspect
 import json
 import logging
+import re
+import shlex
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 import click
 import pytest
@@ -19,6 +23,8 @@ from skmmrec.runtime import progress, showing
 from tests.cli.conftest import run
 from tests.test_import import HEAVY
 
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 NAMES = [c.name for c in COMMANDS]
 
 
@@ -41,8 +47,6 @@ def test_help_teaches(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_of_the_help_are_commands(name):
     """What the examples name exists: each is parsed, and nothing is run."""
-    import shlex
-
     text = cli.commands[name].epilog.replace("\\\n", " ")
     lines = [ln.strip() for ln in text.splitlines() if ln.startswith("  skmmrec")]
     assert lines
@@ -51,6 +55,49 @@ def test_examples_of_the_help_are_commands(name):
         assert words[1] == name
         with cli.commands[name].make_context(name, words[2:]):
             pass
+
+
+def shell_lines(page):
+    """Commands of this package in the shell blocks of a page, and in its sentences."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```$", text, re.S | re.M)
+    whole = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
+    spans = re.findall(r"`([^`]+)`", prose)
+    return [
+        [line.strip().removeprefix("$ ") for line in lines if "skmmrec " in line]
+        for lines in (whole, spans)
+    ]
+
+
+PAGES = [
+    page
+    for page in [ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("guide/*.md")]
+    if any(shell_lines(page))
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_of_the_pages_are_commands(page):
+    """They are parsed, and nothing is run; in sentences they may lack arguments."""
+    whole, cut = shell_lines(page)
+    for line in [*whole, *cut]:
+        program, name, *words = shlex.split(re.split(r" (?:\|\||&&|>)", line)[0])
+        if name == "COMMAND":
+            continue
+        assert (program, name in NAMES) == ("skmmrec", True), line
+        lacking = (click.MissingParameter, click.BadOptionUsage) if line in cut else ()
+        with suppress(*lacking), cli.commands[name].make_context(name, words):
+            pass
+
+
+def test_options_of_the_page_are_options():
+    text = (DOCS / "guide" / "command_line.md").read_text("utf-8")
+    parameters = [p for name in NAMES for p in cli.commands[name].params]
+    known = {option for parameter in parameters for option in parameter.opts}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+    assert len(named) > 20
+    assert named <= known | {"--help"}
 
 
 def test_the_list_of_commands_tells_exit_codes_in_order():

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ PIXELS = np.asarray(noise_picture(0, size=(24, 18)))
 GREY = np.arange(18 * 24, dtype=np.uint8).reshape(18, 24)
 # Of a tag: how a number is written, and its type in the file.
 SHORT, LONG = ("H", 3), ("I", 4)
-RGB, INDEXED = 2, 3
+WHITE_IS_0, BLACK_IS_0, RGB, INDEXED, INKS = 0, 1, 2, 3, 5
 
 
 def tiff(strips, n_bits, photometric, order="<", **tags):
@@ -87,3 +88,50 @@ def test_signed_numbers_of_8_bits_are_refused(tmp_path):
     Image.fromarray(GREY.astype(np.uint8)).save(path, tiffinfo={339: 2})
     with pytest.raises(ContentError, match="signed numbers of 8 bits"):
         read_picture(path)
+
+
+ONE = {
+    "grey": (GREY, [8], {}),
+    "deep": (GREY.astype(np.uint16) * 257, [16], {}),
+    "floating": ((GREY / 255).astype(np.float32), [32], {"t339": [3]}),
+    "bilevel": (np.packbits(GREY > 99, axis=1), [1], {}),
+    "4 bits": (GREY[:, :12], [4], {}),
+    "backwards": (
+        np.packbits(GREY > 99, axis=1, bitorder="little"),
+        [1],
+        {"t266": [2]},
+    ),
+}
+
+
+# Pillow does not know such files, in one plane or more.
+UNKNOWN = ("deep", ">", WHITE_IS_0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "colour"),
+    [case for case in product(ONE, "<>", (WHITE_IS_0, BLACK_IS_0)) if case != UNKNOWN],
+)
+def test_planes_of_one_channel_are_none(kind, order, colour):
+    """Pillow inverts such grey, or swaps its bytes, or takes it for damaged."""
+    values, bits, tags = ONE[kind]
+    strip = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    together, apart = (
+        read_picture(tiff([strip], bits, colour, order, t284=[planes], **tags))
+        for planes in (1, 2)
+    )
+    np.testing.assert_array_equal(np.asarray(apart), np.asarray(together))
+    if kind == "grey":
+        grey = 255 - GREY if colour == WHITE_IS_0 else GREY
+        np.testing.assert_array_equal(np.asarray(apart)[..., 0], grey)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_inks_of_16_bits_that_lie_apart_are_refused(order):
+    values = np.dstack([PIXELS, GREY])
+    with pytest.raises(ContentError, match="each ink of 16 bits in a plane"):
+        read_picture(tiff(planes(values, order), [16] * 4, INKS, order, t284=[2]))
+    eight = [np.ascontiguousarray(values[..., n]).tobytes() for n in range(4)]
+    read = read_picture(tiff(eight, [8] * 4, INKS, order, t284=[2]))
+    inks = Image.frombytes("CMYK", (24, 18), values.tobytes())
+    np.testing.assert_array_equal(np.asarray(read), np.asarray(inks.convert("RGB")))

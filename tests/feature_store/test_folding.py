@@ -1,6 +1,7 @@
 """Users that a model beside the store makes of their histories."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from skmmrec.feature_store import (
     read_vectors,
     recommend_after,
 )
+from skmmrec.feature_store._folding import ModelReader
 from skmmrec.recommender import FittedModel, SequenceTower, Training
 
 N_USERS, N_ITEMS = 12, 15
@@ -269,3 +271,23 @@ def test_a_model_knows_what_to_recommend_without_a_history(repo, tower):
     assert online.record(99, 4)
     model.partial_fit(events(99, [4]), [1.0])
     assert_same_lists(online, model, [99, 0])
+
+
+def test_a_reader_is_of_one_model_while_another_thread_learns():
+    models = [fit("attention", rated).model_ for rated in (False, True)]
+
+    class Learning:
+        """Has another model whenever one looks."""
+
+        @property
+        def model_(self):
+            models.reverse()
+            return models[0]
+
+    reader = ModelReader(Learning())
+    vectors = np.random.default_rng(0).normal(size=(3, 9)).astype(np.float32)
+    wanted = ModelReader(SimpleNamespace(model_=models[0]))
+    assert reader.version == wanted.version
+    np.testing.assert_array_equal(
+        reader.user(None, vectors), wanted.user(None, vectors)
+    )

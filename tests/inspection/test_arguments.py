@@ -94,7 +94,7 @@ def test_titles_are_found_by_item_id(fitted, truth):
     ranked, table = fitted.recommend(USER, k=2), truth.item_table
     with pytest.raises(TypeError, match="titles must be a Series, got a DataFrame"):
         explain(fitted, ranked, table)
-    with pytest.raises(ValueError, match="titles has no item id in its index"):
+    with pytest.raises(ValueError, match="titles has no ids in its index"):
         explain(fitted, ranked, table.description)
     with pytest.raises(TypeError, match=r"titles must be a Series of pandas.* got str"):
         explain(fitted, ranked, "description")

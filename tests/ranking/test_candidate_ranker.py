@@ -32,11 +32,14 @@ from skmmrec.ranking._out_of_fold import Examples
 from skmmrec.ranking._paying import measure_gain
 from skmmrec.recommender import (
     EASERecommender,
+    GraphDiffusionRecommender,
     ImplicitALSRecommender,
     ItemKNNRecommender,
     MatrixFactorizationRecommender,
     PopularityRecommender,
+    RandomWalkRecommender,
     Training,
+    UserKNNRecommender,
 )
 from skmmrec.testing import RecommenderTests
 from tests.strings import OF_PANDAS_3
@@ -797,6 +800,27 @@ def test_what_is_saved_by_skops_is_of_types_that_are_trusted(tmp_path):
         assert type(_persistence._undump(path, ())) is type(thing)
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        EASERecommender(),
+        EASERecommender(n_neighbors=5),
+        GraphDiffusionRecommender(),
+        ItemKNNRecommender(),
+        PopularityRecommender(),
+        RandomWalkRecommender(),
+        UserKNNRecommender(),
+    ],
+    ids=str,
+)
+def test_first_stages_of_the_package_need_no_trust(first, shop, tmp_path):
+    pytest.importorskip("skops")
+    ranker = make(first, ranker=None).fit(shop[0])
+    ranker.save(tmp_path / "model")
+    back = CandidateRanker.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(back.recommend([1, 2]), ranker.recommend([1, 2]))
+
+
 def test_an_edited_record_is_refused(shop, tmp_path):
     ranker = make(ranker=None, n_candidates=np.int64(20)).fit(shop[0])
     ranker.save(tmp_path / "model", recommender=False)
@@ -874,6 +898,26 @@ def test_what_is_missing_or_odd_is_named(shop):
         make(context=["timestamp"]).fit(train[IDS])
     with pytest.raises(TypeError, match="item_features must be a DataFrame"):
         make(item_features=[1]).fit(train)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "uint32[pyarrow]"])
+def test_rows_that_are_left_of_a_table_are_no_ids(shop, dtype):
+    """Row 7 is about item 8."""
+    train, _, items = shop
+    train = train.assign(item_id=train.item_id + 1)
+    table = items.rename(columns={"item_id": "n"}).assign(n=items.item_id + 1)
+    table["n"] = table.n.astype(dtype)
+    left = table[items.item_id % 7 > 0]
+    with pytest.raises(
+        ValueError, match=r"column 'item_id', and of the .* its column 'n' has"
+    ):
+        make(item_features=left).fit(train)
+    by_name = make(item_features=left.rename(columns={"n": "item_id"})).fit(train)
+    unnamed = left.set_index("n").rename_axis(None)
+    assert not isinstance(unnamed.index, pd.RangeIndex)
+    by_index = make(item_features=unnamed).fit(train)
+    asked = [recommend(each, [1, 2], k=5) for each in (by_name, by_index)]
+    pd.testing.assert_frame_equal(*asked)
 
 
 def test_what_is_asked_wrongly_is_named(shop):

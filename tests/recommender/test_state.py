@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from contextlib import suppress
 
 import cloudpickle
 import joblib
@@ -239,3 +240,17 @@ def test_no_gradients_stay_after_training(make, catalog, X, tower):
             held = [n for n, p in network.named_parameters() if p.grad is not None]
             assert held == []
         rec.partial_fit(X.head(3))
+
+
+@pytest.mark.parametrize("name", ["item_vectors_", "user_vectors_", "item_biases_"])
+def test_what_was_learned_is_not_changed_by_mistake(make, catalog, X, name):
+    """To scale vectors in place, as for cosines, is common."""
+    recommender = make(catalog).fit(X)
+    before, vectors = recommender.recommend(), getattr(recommender, name)
+    with pytest.raises(ValueError, match="read-only"):
+        vectors.to_numpy()[:] /= 2.0
+    with suppress(ValueError):  # pandas 3 makes a copy
+        vectors.iloc[0] = 0.0
+    copied = vectors.copy()
+    copied.iloc[:] = 0.0
+    pd.testing.assert_frame_equal(recommender.recommend(), before)

@@ -48,7 +48,7 @@ class ContentRecommender(VectorRecommender):
     model_ : FittedModel
         Everything that is known; what follows are views of it.
     item_vectors_, user_vectors_ : DataFrame of shape (n, width of the content)
-        float32, indexed by id; their inner product is the score.
+        float32, indexed by id, read-only; their inner product is the score.
     half_life_ : float or None
         The half-life of `half_life`, or what it chose.
 

@@ -68,9 +68,9 @@ class MatrixFactorizationRecommender(VectorRecommender):
     model_ : FittedModel
         Everything that was learned; what follows are views of it.
     item_vectors_, user_vectors_ : DataFrame of shape (n, n_members * n_factors)
-        float32, indexed by id.
+        float32, indexed by id, read-only.
     item_biases_ : Series of length n_items
-        float32, indexed by item id.
+        float32, indexed by item id, read-only.
     loss_curve_, validation_curve_ : list of float
         Mean loss of each epoch and, with early stopping, its metric.
     n_iter_ : int

@@ -1,8 +1,12 @@
 """Modalities that have nothing to do with who likes what."""
 
+from copy import deepcopy
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.catalog import Blocks
@@ -280,3 +284,14 @@ def test_a_later_fit_keeps_to_what_was_found(values, X):
     assert rec.muted_modalities_ == ["noise"]
     rec.set_params(warm_start=False).fit(X.head(30))
     assert rec.muted_modalities_ == []
+
+
+def test_a_later_fit_cannot_bring_back_what_was_left_out(values, X):
+    rec = fit(values, X, warm_start=True)
+    known = FrozenEstimator(deepcopy(rec))
+    rec.set_params(regularization__mute_noise=False)
+    new = clone(rec).set_params(pretrained=known)
+    for later in (rec, new):
+        with pytest.raises(ValueError, match=r"the earlier fit left out \['noise'\]"):
+            later.fit(X)
+    assert rec.set_params(warm_start=False).fit(X).muted_modalities_ == []
