@@ -31,6 +31,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
+from ._fold_in import told_of_histories
 from ._ids import check_encodable, places_in
 from ._item_features import item_columns, vector_columns
 from ._memory_columns import (
@@ -102,6 +103,7 @@ def serving_batches(
         check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
     disliked = disliked_column(getattr(vectors, "disliked", None), user_ids, item_type)
     sizes = _history_sizes(vectors, user_ids, seen, disliked.values)
+    told = told_of_histories(vectors)
     about_users: tuple[Column, ...] = (
         Column(SEEN, f"{item_type}_list", seen),
         Column(HISTORY_SIZE, "int64", sizes),
@@ -110,8 +112,7 @@ def serving_batches(
     memory = getattr(vectors, "memory", None)
     exponent, remembered = None, tuple[Column, ...]()
     if memory is not None:
-        half_life = getattr(vectors, "history_half_life", None)
-        exponent = exponent_of(memory, half_life)
+        exponent = exponent_of(memory, told.half_life)
     if memory is not None or further.known_memory:
         remembered = memory_columns(memory, item_ids, order, item_type)
     if memory is not None:
@@ -132,8 +133,8 @@ def serving_batches(
             user_ids,
             users,
             about_users,
-            exponent=getattr(vectors, "history_exponent", None),
-            half_life=getattr(vectors, "history_half_life", None),
+            exponent=told.exponent,
+            half_life=told.half_life,
         ),
         Batch(
             *ITEM_NAMES,

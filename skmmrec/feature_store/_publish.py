@@ -39,7 +39,6 @@ from ._feedback import (
     check_same_events,
     last_taken_in,
 )
-from ._fold_in import history_exponent
 from ._handover import hand_over_now
 from ._offline import (
     append_parquet,
@@ -363,7 +362,7 @@ def _begin(
         event_us=next_us(backend) if said.event_us is None else said.event_us,
         served_us=0,
         feedback=feedback,
-        exponent=history_exponent(*batches),
+        exponent=users.exponent,
         half_life=users.half_life,
         memory_exponent=batches[1].memory_exponent,
     )

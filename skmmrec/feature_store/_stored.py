@@ -40,6 +40,7 @@ from ._batches import (
     check_widths,
     serving_batches,
 )
+from ._fold_in import told_of_histories
 from ._memory_columns import not_told_apart
 from ._sorting import Sorter, Stream, read_spool
 from ._sources import Source
@@ -99,6 +100,7 @@ class _Users:
         source = Source(vectors.users, "users", (USER, vectors.vector), optional)
         self._reading = VectorReading(source, USER, vectors.vector)
         self._vectors, self._item_type = vectors, item_type
+        self._told = told_of_histories(vectors)
         self._lists = pa.list_(IDS[item_type])
         self._interactions: Source | None = None
         if vectors.seen is not None:
@@ -156,8 +158,8 @@ class _Users:
             n,
             reading.dim or 0,
             kinds,
-            exponent=given.history_exponent,
-            half_life=given.history_half_life,
+            exponent=self._told.exponent,
+            half_life=self._told.half_life,
         )
 
     def lists(self, sorter: Sorter) -> Stream:

@@ -338,9 +338,11 @@ def test_wrong_types_are_refused(repo, change, message):
         ({}, {"categories": {99: "a"}}, r"categories has item 99, which is none of"),
         ({}, {"features": pd.DataFrame({"a": [1]}, [99])}, "features has item 99"),
         ({"features": ("large",)}, {}, "feature large is infinite in row 3 of table 0"),
+        ({"history_exponent": "1"}, {}, "history_exponent must be a finite number"),
+        ({"history_half_life": -1.0}, {}, "history_half_life must be above 0"),
     ],
 )
-def test_what_is_said_of_items_is_checked(repo, named, given, message):
+def test_what_is_said_beside_the_rows_is_checked(repo, named, given, message):
     more = {"price": [1.0] * 30, "large": [1.0] * 3 + [np.inf] * 27}
     users, items = tables_of(make_recommender(), **more)
     with pytest.raises(ValueError, match=message):

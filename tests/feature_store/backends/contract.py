@@ -530,7 +530,8 @@ class BackendContract:
         for snapshot, model in zip(backend.publications(), (ONE, TWO), strict=True):
             keys = entity_keys("user_id", model.users.ids)
             found = backend.read_column(view, keys, SEEN, snapshot)
-            wanted = [[i for i in seen if i != 2] for seen in model.users.seen]
+            [met] = [c.values for c in model.users.columns if c.name == SEEN]
+            wanted = [[i for i in seen if i != 2] for seen in met]
             assert [unpack(found[key]) for key in keys] == wanted
             self.assert_checksum(backend, snapshot, USER_VIEW, USERS)
 
