@@ -26,6 +26,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _FILES = ("counter", "histogram", "gauge_livesum")
 # Bytes of each of them: 3,000 lines of counts, which is ten times those of all routes.
 _SPACE = 2**18
+_NO_SPACE = f"there is no space in the folder {FOLDER} for what this worker counts"
 
 
 class Metrics:
@@ -33,6 +34,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._folder = _shared_folder()
+        self._process = os.getpid()
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "skmmrec_requests",
@@ -60,6 +62,18 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._version: str | None = None
+
+    def start(self) -> None:
+        """Take space in the process that counts, which may be a fork of the first.
+
+        ``gunicorn --preload`` makes the application before it forks the workers.
+        """
+        if self._folder is not None and os.getpid() != self._process:
+            self._process = os.getpid()
+            try:
+                _reserve(self._folder)
+            except OSError as error:
+                _LOG.warning("%s, which may end this worker: %s", _NO_SPACE, error)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -97,9 +111,9 @@ def _shared_folder() -> Path | None:
         _reserve(Path(folder))
     except OSError as error:
         _LOG.warning(
-            "there is no space in %s for what this worker counts, so it is left out "
-            "of the metrics until the worker is started again: %s",
-            folder,
+            "%s, so that it is left out of the metrics until the worker is started "
+            "again: %s",
+            _NO_SPACE,
             error,
         )
         values.ValueClass = values.MutexValue
@@ -110,11 +124,13 @@ def _reserve(folder: Path) -> None:
     """Take the space of all counts before the first, or raise an OSError.
 
     prometheus_client counts in files of holes that are mapped into memory. Where a hole
-    can get no space, the system ends the process, in the middle of its answers.
+    can get no space, the system ends the process, in the middle of its answers. Feast
+    has opened some of them when it was imported.
     """
     for name in _FILES:
         path = folder / f"{name}_{os.getpid()}.db"
         if path.exists():
+            _fill(path)
             continue
         partial = path.with_suffix(".partial")
         try:
@@ -122,6 +138,14 @@ def _reserve(folder: Path) -> None:
             os.replace(partial, path)  # others read it at any time
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _fill(path: Path) -> None:
+    """Write what is there again, in place, as it is mapped, and zeros behind it."""
+    content = path.read_bytes()
+    if len(content) < _SPACE:
+        with path.open("r+b") as file:
+            file.write(content.ljust(_SPACE, b"\0"))
 
 
 def _forget_dead(folder: Path) -> None:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from prometheus_client import values
+from prometheus_client import CollectorRegistry, Counter, values
 
 from skmmrec.service import _metrics
 from skmmrec.service._metrics import FOLDER, Metrics
@@ -30,6 +30,31 @@ def worker():
     return os.getpid(), metrics.text().decode()
 
 
+def worker_after_feast():
+    """Another has opened files there, as Feast does when it is imported."""
+    values.ValueClass = values.MultiProcessValue()
+    Counter("of_others", "Theirs.", registry=CollectorRegistry()).inc(7)
+    return worker_beside(Metrics())
+
+
+def worker_beside(metrics):
+    metrics.answered("/recommend", "POST", 200, 0.1)
+    metrics.serves("v1")
+    return os.getpid(), metrics.text().decode()
+
+
+def preloaded():
+    """The application is made, and then the workers are forked."""
+    values.ValueClass = values.MultiProcessValue()
+    metrics = Metrics()
+
+    def forked():
+        metrics.start()
+        return worker_beside(metrics)
+
+    return in_child(forked)
+
+
 def worker_on_a_full_disk():
     write = Path.write_bytes
 
@@ -51,9 +76,28 @@ def test_no_count_is_written_to_a_hole_of_a_file(folder):
     assert 'skmmrec_served{version="v2"} 1.0' in text
     names = {f"{name}_{number}.db" for name in _metrics._FILES}
     assert {path.name for path in folder.iterdir()} == names
-    for path in folder.iterdir():
-        assert path.stat().st_size == _metrics._SPACE
-        assert path.stat().st_blocks * 512 >= _metrics._SPACE
+    assert_without_holes(folder, number)
+
+
+def assert_without_holes(folder, process):
+    for name in _metrics._FILES:
+        file = (folder / f"{name}_{process}.db").stat()
+        assert file.st_size == _metrics._SPACE
+        assert file.st_blocks * 512 >= _metrics._SPACE
+
+
+def test_holes_of_files_that_others_have_opened_are_filled(folder):
+    number, text = in_child(worker_after_feast)
+    assert "of_others_total 7.0" in text
+    assert f"{COUNTED}1.0" in text
+    assert_without_holes(folder, number)
+
+
+def test_workers_that_are_forked_later_count_for_themselves(folder):
+    number, text = in_child(preloaded)
+    assert f"{COUNTED}1.0" in text
+    assert 'skmmrec_served{version="v1"} 1.0' in text
+    assert_without_holes(folder, number)
 
 
 def test_a_worker_without_space_for_counts_answers_all_the_same(folder):
