@@ -598,9 +598,10 @@ class BackendContract:
         for item in (1, 2, 3):
             self.record(backend, "a", item)
         numbers = list(backend.feedback(0).index)
-        backend.prune_feedback(numbers[1])
+        assert backend.prune_feedback(numbers[1]) == 2
         assert list(backend.feedback(0).index) == numbers[2:]
-        backend.prune_feedback(numbers[2])
+        assert backend.prune_feedback(numbers[2]) == 1
+        assert backend.prune_feedback(numbers[2]) == 0
         assert backend.last_event() == numbers[2]
         self.record(backend, "a", 4)
         [last] = backend.feedback(0).index
