@@ -176,7 +176,8 @@ def publish(
         When another publisher holds the store for ten minutes.
     FullStoreError, ReadOnlyStoreError, DamagedStoreError
         When there is no space left, nothing can be written, or what is stored cannot be
-        read. What was served is still served then, as far as it can be read.
+        read. The model before is still served then, as far as it can be read, or the
+        new one already is, and what it makes superfluous is left to the next call.
 
     Notes
     -----

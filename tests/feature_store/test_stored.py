@@ -1,5 +1,9 @@
 """Vectors that are published from files and iterators, not all of them in memory."""
 
+import errno
+import os
+
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import (
+    FullStoreError,
     OnlineRecommender,
     delete_ids,
     open_store,
@@ -388,6 +393,24 @@ def test_what_a_killed_publication_sorted_goes_with_deleted_ids(repo, recommende
     (repo / "data" / "publishing-killed" / "user_id.arrow").touch()
     delete_ids(repo, users=["nobody"])
     assert left_in(repo) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_from_the_start_is_told_of(repo, monkeypatch, code):
+    """DuckDB has errors of its own, with the words of the system."""
+    publish(make_recommender(version="old"), repo)
+
+    def full(*args, **kwargs):
+        raise duckdb.IOException(f"Could not write file: {os.strerror(code)}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duckdb, "connect", full)
+        with pytest.raises(FullStoreError, match="no space left"):
+            publish(stored(make_recommender()), repo)
+    assert OnlineRecommender(repo).model_version == "old"
+    assert left_in(repo) == []
+    publish(stored(make_recommender()), repo)
+    assert verify(make_recommender(), repo).ok
 
 
 def test_another_vector_is_not_resumed(repo, monkeypatch):
