@@ -74,7 +74,7 @@ from ._repo import (
     parquet_path,
 )
 from ._sorting import remove_leftovers
-from ._stored import checked_rows
+from ._stored import checked_rows, serving_of
 from ._types import (
     CategoriesByItem,
     ForgottenUsers,
@@ -165,8 +165,9 @@ def publish(
         changed then.
     TypeError
         For `categories`, `features`, `vectors`, `feedback` or `timestamp` of another
-        type, for another kind of online store, or for a materialization engine other
-        than "local" without a `CountingProvider`.
+        type, for a recommender without ``serving_vectors``, for another kind of online
+        store, or for a materialization engine other than "local" without a
+        `CountingProvider`.
     ImportError
         When the offline store or the engine needs Ray or Spark, and it is missing.
     LostRowsError
@@ -234,7 +235,7 @@ def publish(
     store = open_store(repo)
     backend = backend_of(store)
     check_same_events(backend, feedback)
-    serving, known = recommender.serving_vectors(), known_settings(store.repo_path)
+    serving, known = serving_of(recommender), known_settings(store.repo_path)
     further = Further(features, vectors)
     if known is not None:
         before = known.item_features, known.item_vectors, known.memory

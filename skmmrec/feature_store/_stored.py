@@ -7,6 +7,7 @@ source is read once, and may be an iterator.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -46,10 +47,25 @@ from ._sorting import Sorter, Stream, read_spool
 from ._sources import Source
 from ._stored_items import Items
 from ._stored_rows import StoredRows
-from ._types import CategoriesByItem, Vectors
+from ._types import CategoriesByItem, Servable, Vectors
 from ._vector_reading import Part, VectorReading, concatenated
 
 _SQL = {"int64": "BIGINT", "string": "VARCHAR"}
+
+
+def serving_of(recommender: Servable) -> Vectors | StoredVectors:
+    """Ask a recommender for its vectors; a TypeError tells what has none."""
+    if hasattr(recommender, "serving_vectors"):
+        return recommender.serving_vectors()
+    advice = ""
+    if hasattr(recommender, "steps"):
+        advice = ": give its last step, which is recommender[-1]"
+    elif isinstance(recommender, str | os.PathLike):
+        advice = ": read a saved model by MultimodalFusionRecommender.load"
+    raise TypeError(
+        "recommender must have serving_vectors(), as a MultimodalFusionRecommender "
+        f"does, got {type(recommender).__name__}{advice}"
+    )
 
 
 def checked_rows(
