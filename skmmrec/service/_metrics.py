@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,13 +13,16 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
     values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 # Seconds; a list takes some ms, an encoded film some seconds.
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_SERVED = "skmmrec_served"
 _LOG = logging.getLogger("skmmrec.service")
 # The folder that prometheus_client shares between processes, where there is one.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -55,7 +59,7 @@ class Metrics:
             registry=self._registry,
         )
         self._served = Gauge(
-            "skmmrec_served",
+            _SERVED,
             "Workers that answer by this model version.",
             ["version"],
             registry=self._registry,
@@ -95,11 +99,28 @@ class Metrics:
     def text(self) -> bytes:
         """Return all of it in Prometheus' format: of all workers, where they share."""
         if self._folder is None:
-            return generate_latest(self._registry)
+            return generate_latest(_Answering(self._registry))
         _forget_dead(self._folder)
-        shared = CollectorRegistry()
-        MultiProcessCollector(shared, str(self._folder))
-        return generate_latest(shared)
+        shared = MultiProcessCollector(None, str(self._folder))
+        return generate_latest(_Answering(shared))
+
+
+class _Answering:
+    """What is counted, without the versions that nobody answers by any more.
+
+    Each new model has another one: of a service that runs for a year, they would be
+    thousands.
+    """
+
+    def __init__(self, counted: Collector) -> None:
+        self._counted = counted
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what there is to tell."""
+        for metric in self._counted.collect():
+            if metric.name == _SERVED:
+                metric.samples = [each for each in metric.samples if each.value]
+            yield metric
 
 
 def _shared_folder() -> Path | None:

@@ -69,6 +69,34 @@ def worker_on_a_full_disk():
 COUNTED = 'skmmrec_requests_total{method="POST",route="/recommend",status="200"} '
 
 
+def one_after_the_other():
+    metrics = Metrics()
+    for number in range(5):
+        metrics.serves(f"v{number}")
+    return metrics.text().decode()
+
+
+def shared_one_after_the_other():
+    values.ValueClass = values.MultiProcessValue()
+    return one_after_the_other()
+
+
+def alone_one_after_the_other():
+    values.ValueClass = values.MutexValue
+    return one_after_the_other()
+
+
+@pytest.mark.parametrize(
+    "publish", [alone_one_after_the_other, shared_one_after_the_other]
+)
+def test_versions_that_nobody_answers_by_are_gone(folder, publish):
+    """Over a year they would be thousands."""
+    text = in_child(publish)
+    told = [line for line in text.splitlines() if line.startswith("skmmrec_served")]
+    assert told == ['skmmrec_served{version="v4"} 1.0']
+    assert "skmmrec_reloads_total 4.0" in text
+
+
 def test_no_count_is_written_to_a_hole_of_a_file(folder):
     """Where the disk is full by then, a worker would be ended by SIGBUS."""
     number, text = in_child(worker)
