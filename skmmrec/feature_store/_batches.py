@@ -32,7 +32,7 @@ from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
 from ._fold_in import told_of_histories
-from ._ids import check_encodable, places_in
+from ._ids import check_encodable, places_in, plain_text
 from ._item_features import item_columns, vector_columns
 from ._memory_columns import (
     check_told_apart,
@@ -221,7 +221,7 @@ def id_type_of(ids: np.ndarray, name: str) -> str:
 
 
 def _seen_lists(seen: pd.Series, user_ids: list[Id], item_type: str) -> list[list[Id]]:
-    cast = int if item_type == "int64" else str
+    cast = int if item_type == "int64" else plain_text
     lists = seen.reindex(user_ids)
     return [
         [cast(item) for item in items]

@@ -18,6 +18,8 @@ from skmmrec.feature_store.backends.base import (
     Id,
 )
 
+from ._ids import plain_text
+
 if TYPE_CHECKING:
     from skmmrec.recommender.memory import ItemMemory
 
@@ -100,7 +102,7 @@ def disliked_column(
     disliked: pd.Series | None, user_ids: list[Id], id_type: str
 ) -> Column:
     """Return what users have met and not liked; None where that is nothing."""
-    cast = int if id_type == "int64" else str
+    cast = int if id_type == "int64" else plain_text
     given = pd.Series(dtype=object) if disliked is None else disliked
     known = dict(zip(given.index.tolist(), given.tolist(), strict=True))
     lists = [[cast(item) for item in known.get(user, ())] or None for user in user_ids]
