@@ -26,6 +26,9 @@ _SERVED = "skmmrec_served"
 _LOG = logging.getLogger("skmmrec.service")
 # The folder that prometheus_client shares between processes, where there is one.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# Feast makes one where there is none. No other worker shares it, and it may be gone one
+# day, as systems clean up what is temporary.
+_OF_FEAST = "feast_metrics_"
 # What it calls its files there, before the number of the process.
 _FILES = ("counter", "histogram", "gauge_livesum")
 # Bytes of each of them: 3,000 lines of counts, which is ten times those of all routes.
@@ -127,6 +130,9 @@ def _shared_folder() -> Path | None:
     """Return where workers share what they count, with space for this one."""
     folder = os.environ.get(FOLDER)
     if folder is None or not values.ValueClass._multiprocess:
+        return None
+    if Path(folder).name.startswith(_OF_FEAST):
+        values.ValueClass = values.MutexValue
         return None
     try:
         _reserve(Path(folder))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,24 @@ def worker_on_a_full_disk():
 
 
 COUNTED = 'skmmrec_requests_total{method="POST",route="/recommend",status="200"} '
+
+
+def beside_feast():
+    folder = Path(os.environ[FOLDER])
+    values.ValueClass = values.MultiProcessValue()
+    metrics = Metrics()
+    metrics.start()
+    shutil.rmtree(folder)
+    return worker_beside(metrics)[1]
+
+
+def test_one_process_needs_no_folder(folder, monkeypatch):
+    """Feast makes one, which the system may remove when nobody writes to it."""
+    (folder / "feast_metrics_1").mkdir()
+    monkeypatch.setenv(FOLDER, str(folder / "feast_metrics_1"))
+    text = in_child(beside_feast)
+    assert f"{COUNTED}1.0" in text
+    assert 'skmmrec_served{version="v1"} 1.0' in text
 
 
 def one_after_the_other():
