@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from tempfile import TemporaryDirectory
 
 import duckdb
 import numpy as np
@@ -26,8 +27,11 @@ def check_unique(paths: Sequence[str | os.PathLike], key: str) -> None:
 
     A ValueError names an id and the files.
     """
-    with duckdb.connect() as connection:
-        # What does not fit into memory is written beside by DuckDB.
+    with (
+        # What does not fit into memory is written there, not to the working directory.
+        TemporaryDirectory(prefix="skmmrec-ids-") as spilled,
+        duckdb.connect(config={"temp_directory": spilled}) as connection,
+    ):
         connection.execute("SET enable_progress_bar = false")
         connection.register("ids", _reader(paths, key))
         try:

@@ -94,6 +94,14 @@ Examples:
     "so that a service can be asked by words and files.",
 )
 @option(
+    "--feedback",
+    type=click.IntRange(0),
+    metavar="EVENT",
+    help="Number of the last event that the fit has learned from, of those that "
+    "OnlineRecommender.feedback() and a service's GET /feedback list. Without it, they "
+    "list the same events again.",
+)
+@option(
     "--keep",
     type=click.IntRange(1),
     default=3,
@@ -101,7 +109,14 @@ Examples:
 )
 @csv_options
 @as_json
-def publish(model: Path, repo: Path, keep: int, as_json: bool, **given: Any) -> None:
+def publish(
+    model: Path,
+    repo: Path,
+    feedback: int | None,
+    keep: int,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Put a model into service.
 
     MODEL is what 'skmmrec fit' wrote, REPO what 'skmmrec init-repo' made. Readers see
@@ -121,11 +136,26 @@ def publish(model: Path, repo: Path, keep: int, as_json: bool, **given: Any) -> 
         categories=categories,
         features=features,
         vectors=vectors,
+        feedback=feedback,
         keep=keep,
     )
     show(done._asdict(), as_json)
+    _tell_of_events(repo)
     if vectors is not None:
         _name_encoders(repo, folder, vectors.blocks.modalities)
+
+
+def _tell_of_events(repo: Path) -> None:
+    """Say that lists show nothing of events that the model has not taken in."""
+    from skmmrec.feature_store import OnlineRecommender
+
+    waiting = OnlineRecommender(repo, index=None).feedback(limit=1)
+    if len(waiting):
+        note(
+            f"Events were recorded, from number {waiting.index[0]} on, that this model "
+            "is not said to have learned from: lists show nothing of them. Add them to "
+            "the rows of the next fit, and name the last one by --feedback."
+        )
 
 
 def _name_encoders(repo: Path, vectors: Path, published: Collection[str]) -> None:

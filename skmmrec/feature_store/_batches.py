@@ -31,7 +31,8 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
-from ._ids import check_encodable, places_in
+from ._fold_in import told_of_histories
+from ._ids import check_encodable, places_in, plain_text
 from ._item_features import item_columns, vector_columns
 from ._memory_columns import (
     check_told_apart,
@@ -102,6 +103,7 @@ def serving_batches(
         check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
     disliked = disliked_column(getattr(vectors, "disliked", None), user_ids, item_type)
     sizes = _history_sizes(vectors, user_ids, seen, disliked.values)
+    told = told_of_histories(vectors)
     about_users: tuple[Column, ...] = (
         Column(SEEN, f"{item_type}_list", seen),
         Column(HISTORY_SIZE, "int64", sizes),
@@ -110,8 +112,7 @@ def serving_batches(
     memory = getattr(vectors, "memory", None)
     exponent, remembered = None, tuple[Column, ...]()
     if memory is not None:
-        half_life = getattr(vectors, "history_half_life", None)
-        exponent = exponent_of(memory, half_life)
+        exponent = exponent_of(memory, told.half_life)
     if memory is not None or further.known_memory:
         remembered = memory_columns(memory, item_ids, order, item_type)
     if memory is not None:
@@ -132,8 +133,8 @@ def serving_batches(
             user_ids,
             users,
             about_users,
-            exponent=getattr(vectors, "history_exponent", None),
-            half_life=getattr(vectors, "history_half_life", None),
+            exponent=told.exponent,
+            half_life=told.half_life,
         ),
         Batch(
             *ITEM_NAMES,
@@ -220,7 +221,7 @@ def id_type_of(ids: np.ndarray, name: str) -> str:
 
 
 def _seen_lists(seen: pd.Series, user_ids: list[Id], item_type: str) -> list[list[Id]]:
-    cast = int if item_type == "int64" else str
+    cast = int if item_type == "int64" else plain_text
     lists = seen.reindex(user_ids)
     return [
         [cast(item) for item in items]

@@ -12,7 +12,7 @@ from skmmrec.feature_store.backends.base import (
     Id,
 )
 
-from ._ids import check_encodable
+from ._ids import check_encodable, plain_text
 from ._types import CategoriesByItem, Category
 
 
@@ -76,4 +76,4 @@ def category_text(category: Category) -> str:
     """Write whole floats as integers, which pandas turns into floats beside NaN."""
     if isinstance(category, float | np.floating) and category.is_integer():
         category = int(category)
-    return str(category)
+    return plain_text(category)

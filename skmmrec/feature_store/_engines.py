@@ -7,13 +7,18 @@ the one that is configured, and every row must be there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast import FeatureStore, FeatureView
 from feast.infra.offline_stores.offline_store import RetrievalJob
+from feast.repo_config import RepoConfig
 from pyarrow.dataset import dataset, field
 
 from skmmrec.feature_store.backends import refuse_online_type
@@ -147,6 +152,30 @@ def rows_at(job: RetrievalJob, when: datetime) -> int:
         batches = job.to_ray_dataset().iter_batches(batch_format="pyarrow")
         return sum(_rows_in(batch, when) for batch in batches)
     return _rows_in(job.to_arrow(), when)
+
+
+def spill_aside(config: RepoConfig) -> None:
+    """Have Feast's DuckDB write what exceeds memory to the system's temporary folder.
+
+    By default that is ``.tmp`` in the working directory, wherever that happens to be.
+    """
+    if engine_type(config.offline_config) != "duckdb":
+        return
+    import ibis  # Feast has imported it for this store
+
+    backend = ibis.get_backend()
+    now = "SELECT current_setting('temp_directory')"
+    if backend.name == "duckdb" and backend.raw_sql(now).fetchone() == (".tmp",):
+        # DuckDB does not move what it has already begun to write.
+        with suppress(duckdb.Error):
+            folder = _spill_folder().name.replace("'", "''")
+            backend.raw_sql(f"SET temp_directory = '{folder}'")
+
+
+@cache
+def _spill_folder() -> TemporaryDirectory[str]:
+    """Make a folder that goes with this process."""
+    return TemporaryDirectory(prefix="skmmrec-spilled-", ignore_cleanup_errors=True)
 
 
 def check_zone(job: RetrievalJob) -> None:

@@ -129,12 +129,9 @@ def prune_feedback(repo: Repo) -> int:
     with told_apart(store), backend.sole_publisher(LOCK_TIMEOUT):
         known = backend.publications()
         until = min((snapshot.feedback for snapshot in known), default=0)
-        pages = backend.feedback_pages()
-        forgotten = sum(int((page.index <= until).sum()) for page in pages)
         # First, as the store would no longer know that they were recorded.
         _forget_pushed(store, backend, until)
-        backend.prune_feedback(until)
-    return forgotten
+        return backend.prune_feedback(until)
 
 
 def _forget_pushed(store: FeatureStore, backend: Backend, until: int) -> None:

@@ -5,44 +5,38 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from skmmrec.feature_store.backends.base import (
-    Batch,
-    Id,
-    Rows,
-)
+from skmmrec.recommender import StoredVectors
 
-from ._ids import places_in
+from ._memory_columns import checked_number
+from ._types import Vectors
 
-# Exponents are round numbers (0.5, 1): four digits drop the rounding of float32.
-_DIGITS = 4
 # Relative to the largest number in user vectors. The rounding of float32 sums, those of
 # `record` too, is far smaller. No measurement chose this number.
 _TOLERANCE = 1e-3
 
 
-def history_exponent(users: Rows, items: Rows) -> float | None:
-    """Find e such that each user is the sum of n seen items' vectors over n to the e.
+class Told(NamedTuple):
+    """How users are sums of their histories, see `HistorySum`; None: it is not said."""
 
-    The last column of `users` is 1 and multiplies the items' bias. Where the model does
-    not say the exponent, it is looked for if both are in memory. Returns None where the
-    users are not made that way.
+    exponent: float | None
+    half_life: float | None
+
+
+def told_of_histories(vectors: Vectors | StoredVectors) -> Told:
+    """Return what vectors say of histories.
+
+    A ValueError says what of it is no number, or no half-life.
     """
-    if users.exponent is not None:
-        return users.exponent
-    if not (isinstance(users, Batch) and isinstance(items, Batch)):
-        return None
-    histories = _history_matrix(users.seen or [], items.ids)
-    if histories is None or not np.all(users.matrix[:, -1] == 1):
-        return None
-    counts = np.diff(histories.indptr)
-    rows = np.flatnonzero(counts)
-    sums = (histories @ items.matrix[:, :-1].astype(np.float64))[rows]
-    vectors, counts = users.matrix[rows, :-1], counts[rows]
-    exponent = _estimate(sums, vectors, counts)
-    predicted = sums / counts[:, None] ** exponent
-    return exponent if is_sum(vectors, predicted) else None
+    exponent = getattr(vectors, "history_exponent", None)
+    half_life = getattr(vectors, "history_half_life", None)
+    if exponent is not None:
+        exponent = checked_number(exponent, "history_exponent")
+    if half_life is not None:
+        half_life = checked_number(half_life, "history_half_life")
+        if half_life <= 0:
+            raise ValueError(f"history_half_life must be above 0, got {half_life}")
+    return Told(exponent, half_life)
 
 
 def is_sum(vectors: np.ndarray, predicted: np.ndarray) -> bool:
@@ -50,26 +44,6 @@ def is_sum(vectors: np.ndarray, predicted: np.ndarray) -> bool:
     # The tolerance stays above 0 where all vectors are 0.
     scale = _TOLERANCE * max(float(np.abs(vectors).max(initial=0)), 1e-12)
     return np.allclose(vectors, predicted, 0, scale)
-
-
-def _history_matrix(seen: list[list[Id]], item_ids: list[Id]) -> csr_array | None:
-    """Return who saw what; None when a seen item has no vector."""
-    columns, lengths = places_in(seen, item_ids)
-    if not len(columns) or columns.min() < 0:
-        return None
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    shape = (len(seen), len(item_ids))
-    return csr_array((np.ones(len(columns)), columns, offsets), shape=shape)
-
-
-def _estimate(sums: np.ndarray, vectors: np.ndarray, counts: np.ndarray) -> float:
-    """Return the median exponent of users with two items or more (else 1)."""
-    lengths = np.linalg.norm(sums, axis=1), np.linalg.norm(vectors, axis=1)
-    usable = (counts > 1) & (lengths[0] > 0) & (lengths[1] > 0)
-    if not usable.any():
-        return 1.0
-    ratios = np.log(lengths[0][usable] / lengths[1][usable]) / np.log(counts[usable])
-    return round(float(np.median(ratios)), _DIGITS)
 
 
 class HistorySum(NamedTuple):

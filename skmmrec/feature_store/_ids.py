@@ -136,7 +136,12 @@ def _text(value: Any, name: str, row: int, dtype: np.dtype) -> str:
         raise ValueError(
             f"{name} in row {row} cannot be encoded in UTF-8: {value!r:.100}"
         ) from error
-    return str(value)
+    return plain_text(value)
+
+
+def plain_text(value: object) -> str:
+    """Return Python's own text; of a member of an enum that is a text, not its name."""
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 def _of_another_type(value: Any, name: str, row: int, kind: str) -> IdTypeError:

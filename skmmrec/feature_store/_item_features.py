@@ -34,6 +34,7 @@ from skmmrec.feature_store.backends.base import (
 )
 from skmmrec.interactions import ITEM, USER, unmasked
 
+from ._ids import plain_text
 from ._types import Content, Contents, FurtherVectors
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -338,7 +339,7 @@ def _checked_text(name: str, text: str) -> str:
             f"features: {name} holds a text that cannot be encoded in UTF-8: "
             f"{text!r:.100}"
         ) from error
-    return str(text)
+    return plain_text(text)
 
 
 def _example(values: pd.Series) -> str:

@@ -18,6 +18,8 @@ from skmmrec.feature_store.backends.base import (
     Id,
 )
 
+from ._ids import plain_text
+
 if TYPE_CHECKING:
     from skmmrec.recommender.memory import ItemMemory
 
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
 DELETED: dict[str, Id] = {"int64": int(np.iinfo(np.int64).min), "string": ""}
 
 
-def checked_exponent(exponent: Any, name: str) -> float:
-    """Return the exponent of a memory; a ValueError names what gave it."""
-    is_number = isinstance(exponent, int | float | np.number)
-    if not is_number or isinstance(exponent, bool) or not math.isfinite(exponent):
-        raise ValueError(f"{name} must be a finite number, got {exponent!r:.100}")
-    return float(exponent)
+def checked_number(given: Any, name: str) -> float:
+    """Return a number; a ValueError names what gave it."""
+    is_number = isinstance(given, int | float | np.number)
+    if not is_number or isinstance(given, bool) or not math.isfinite(given):
+        raise ValueError(f"{name} must be a finite number, got {given!r:.100}")
+    return float(given)
 
 
 def exponent_of(memory: ItemMemory, half_life: float | None) -> float:
@@ -41,7 +43,7 @@ def exponent_of(memory: ItemMemory, half_life: float | None) -> float:
             f"memory.half_life is {memory.half_life}, but history_half_life is "
             f"{half_life}: a store has one for both"
         )
-    return checked_exponent(memory.exponent, "memory.exponent")
+    return checked_number(memory.exponent, "memory.exponent")
 
 
 def memory_columns(
@@ -100,7 +102,7 @@ def disliked_column(
     disliked: pd.Series | None, user_ids: list[Id], id_type: str
 ) -> Column:
     """Return what users have met and not liked; None where that is nothing."""
-    cast = int if id_type == "int64" else str
+    cast = int if id_type == "int64" else plain_text
     given = pd.Series(dtype=object) if disliked is None else disliked
     known = dict(zip(given.index.tolist(), given.tolist(), strict=True))
     lists = [[cast(item) for item in known.get(user, ())] or None for user in user_ids]

@@ -24,7 +24,7 @@ from skmmrec.feature_store.backends.base import (
     to_us,
 )
 
-from ._engines import check_zone
+from ._engines import check_zone, spill_aside
 from ._repo import engine_type
 
 # Rows looked up online at a time; publishing writes as many at a time.
@@ -90,6 +90,7 @@ class CountingProvider(PassthroughProvider):
         """
         if not isinstance(feature_view, OnDemandFeatureView):
             _check_countable(feature_view)
+        spill_aside(config)
         super().materialize_single_feature_view(
             config,
             feature_view,

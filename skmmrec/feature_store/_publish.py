@@ -39,7 +39,6 @@ from ._feedback import (
     check_same_events,
     last_taken_in,
 )
-from ._fold_in import history_exponent
 from ._handover import hand_over_now
 from ._offline import (
     append_parquet,
@@ -75,7 +74,7 @@ from ._repo import (
     parquet_path,
 )
 from ._sorting import remove_leftovers
-from ._stored import checked_rows
+from ._stored import checked_rows, serving_of
 from ._types import (
     CategoriesByItem,
     ForgottenUsers,
@@ -166,8 +165,9 @@ def publish(
         changed then.
     TypeError
         For `categories`, `features`, `vectors`, `feedback` or `timestamp` of another
-        type, for another kind of online store, or for a materialization engine other
-        than "local" without a `CountingProvider`.
+        type, for a recommender without ``serving_vectors``, for another kind of online
+        store, or for a materialization engine other than "local" without a
+        `CountingProvider`.
     ImportError
         When the offline store or the engine needs Ray or Spark, and it is missing.
     LostRowsError
@@ -177,7 +177,8 @@ def publish(
         When another publisher holds the store for ten minutes.
     FullStoreError, ReadOnlyStoreError, DamagedStoreError
         When there is no space left, nothing can be written, or what is stored cannot be
-        read. What was served is still served then, as far as it can be read.
+        read. The model before is still served then, as far as it can be read, or the
+        new one already is, and what it makes superfluous is left to the next call.
 
     Notes
     -----
@@ -234,7 +235,7 @@ def publish(
     store = open_store(repo)
     backend = backend_of(store)
     check_same_events(backend, feedback)
-    serving, known = recommender.serving_vectors(), known_settings(store.repo_path)
+    serving, known = serving_of(recommender), known_settings(store.repo_path)
     further = Further(features, vectors)
     if known is not None:
         before = known.item_features, known.item_vectors, known.memory
@@ -363,7 +364,7 @@ def _begin(
         event_us=next_us(backend) if said.event_us is None else said.event_us,
         served_us=0,
         feedback=feedback,
-        exponent=history_exponent(*batches),
+        exponent=users.exponent,
         half_life=users.half_life,
         memory_exponent=batches[1].memory_exponent,
     )

@@ -17,8 +17,9 @@ import yaml
 from feast import FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 from feast.feast_object import FeastObject
-from feast.repo_config import FeastConfigError
+from feast.repo_config import FeastConfigError, RepoConfig
 from google.protobuf.message import DecodeError
+from pydantic import ValidationError
 
 from skmmrec import __version__
 from skmmrec.feature_store.backends.base import (
@@ -99,12 +100,7 @@ def open_store(repo: Repo) -> FeatureStore:
         raise FileNotFoundError(
             f"no feature_store.yaml in {path}: give the folder that init_repo made"
         )
-    _settings_in(path / "feature_store.yaml")
-    try:
-        return FeatureStore(repo_path=str(path))
-    except FeastConfigError as error:
-        told = _GIVEN.sub("", str(error._error_message))
-        raise FeastConfigError(told, error._config_path) from None
+    return FeatureStore(repo_path=str(path), config=_config_in(path))
 
 
 def feature_view(store: FeatureStore, name: str) -> FeatureView:
@@ -199,6 +195,18 @@ def repo_file(repo: Repo) -> dict[str, Any]:
         }
     file = Path(repo) / "feature_store.yaml"
     return _settings_in(file) if file.is_file() else {}
+
+
+def _config_in(path: Path) -> RepoConfig:
+    """Read the settings of a folder, whatever others an environment variable names."""
+    file = path / "feature_store.yaml"
+    settings = _settings_in(file)
+    try:
+        config = RepoConfig(**settings)
+    except ValidationError as error:
+        raise FeastConfigError(_GIVEN.sub("", str(error)), file) from None
+    config.repo_path = path
+    return config
 
 
 def _settings_in(file: Path) -> dict[str, Any]:

@@ -59,7 +59,12 @@ class Sorter:
                 # Nothing is looked for in the network.
                 "autoinstall_known_extensions": False,
             }
-            with duckdb.connect(str(Path(name) / "tables.db"), config=config) as conn:
+            try:
+                conn = duckdb.connect(str(Path(name) / "tables.db"), config=config)
+            except duckdb.Error as error:
+                tell_full(error)
+                raise
+            with conn:
                 yield cls(Path(name), conn)
 
     def keep(self, table: str, query: str, **sources: Stream) -> None:
@@ -87,10 +92,15 @@ class Sorter:
                 for source in sources.values():
                     if source.error is not None:
                         raise source.error from None
-                full = next((n for n in FULL if os.strerror(n) in str(error)), None)
-                if full is not None:
-                    raise OSError(full, str(error)) from error
+                tell_full(error)
                 raise
+
+
+def tell_full(error: Exception) -> None:
+    """Raise an OSError where DuckDB says that there is no space left."""
+    full = next((n for n in FULL if os.strerror(n) in str(error)), None)
+    if full is not None:
+        raise OSError(full, str(error)) from error
 
 
 class Stream:

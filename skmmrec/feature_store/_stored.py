@@ -7,6 +7,7 @@ source is read once, and may be an iterator.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -40,15 +41,31 @@ from ._batches import (
     check_widths,
     serving_batches,
 )
+from ._fold_in import told_of_histories
 from ._memory_columns import not_told_apart
 from ._sorting import Sorter, Stream, read_spool
 from ._sources import Source
 from ._stored_items import Items
 from ._stored_rows import StoredRows
-from ._types import CategoriesByItem, Vectors
+from ._types import CategoriesByItem, Servable, Vectors
 from ._vector_reading import Part, VectorReading, concatenated
 
 _SQL = {"int64": "BIGINT", "string": "VARCHAR"}
+
+
+def serving_of(recommender: Servable) -> Vectors | StoredVectors:
+    """Ask a recommender for its vectors; a TypeError tells what has none."""
+    if hasattr(recommender, "serving_vectors"):
+        return recommender.serving_vectors()
+    advice = ""
+    if hasattr(recommender, "steps"):
+        advice = ": give its last step, which is recommender[-1]"
+    elif isinstance(recommender, str | os.PathLike):
+        advice = ": read a saved model by MultimodalFusionRecommender.load"
+    raise TypeError(
+        "recommender must have serving_vectors(), as a MultimodalFusionRecommender "
+        f"does, got {type(recommender).__name__}{advice}"
+    )
 
 
 def checked_rows(
@@ -99,6 +116,7 @@ class _Users:
         source = Source(vectors.users, "users", (USER, vectors.vector), optional)
         self._reading = VectorReading(source, USER, vectors.vector)
         self._vectors, self._item_type = vectors, item_type
+        self._told = told_of_histories(vectors)
         self._lists = pa.list_(IDS[item_type])
         self._interactions: Source | None = None
         if vectors.seen is not None:
@@ -156,8 +174,8 @@ class _Users:
             n,
             reading.dim or 0,
             kinds,
-            exponent=given.history_exponent,
-            half_life=given.history_half_life,
+            exponent=self._told.exponent,
+            half_life=self._told.half_life,
         )
 
     def lists(self, sorter: Sorter) -> Stream:

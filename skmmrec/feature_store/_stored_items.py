@@ -43,7 +43,7 @@ from ._item_features import (
     vector_columns,
     vector_feature,
 )
-from ._memory_columns import DELETED, checked_exponent, refuse_deleted
+from ._memory_columns import DELETED, checked_number, refuse_deleted
 from ._offline import arrow_type
 from ._sorting import Sorter, Stream
 from ._sources import Source
@@ -133,7 +133,7 @@ class Items:
         named = (*named, *vectors.features, *vectors.vectors)
         exponent, lists = vectors.memory_exponent, tuple[str, ...]()
         if exponent is not None:
-            exponent, lists = checked_exponent(exponent, "memory_exponent"), _LISTS
+            exponent, lists = checked_number(exponent, "memory_exponent"), _LISTS
         needed = dict.fromkeys((ITEM, vectors.vector, *lists, *named))
         source = Source(vectors.items, "items", tuple(needed))
         self._reading = VectorReading(source, ITEM, vectors.vector)

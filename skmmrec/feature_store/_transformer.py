@@ -29,7 +29,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import as_frame
 
 from ._asked import asked_for, refuse_hidden_keys
-from ._engines import check_zone
+from ._engines import check_zone, spill_aside
 from ._ids import refuse_missing, store_ids
 from ._repo import offline_type, open_store
 from ._times import moments
@@ -336,6 +336,7 @@ def _historical(
     places = same.ngroup().to_numpy()
     distinct = rows.drop_duplicates(ignore_index=True)
     asked = distinct.assign(**{_ROW: np.arange(len(distinct))})
+    spill_aside(store.config)
     job = store.get_historical_features(entity_df=asked, features=features)
     check_zone(job)
     found = job.to_df().sort_values(_ROW)

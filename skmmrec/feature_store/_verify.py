@@ -32,7 +32,7 @@ from ._batches import Further
 from ._offline import check_pages
 from ._repo import feature_view, open_store, parquet_path
 from ._served import ServedModel
-from ._stored import checked_rows
+from ._stored import checked_rows, serving_of
 from ._types import CategoriesByItem, FurtherVectors, Repo, Servable
 
 # Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
@@ -194,7 +194,7 @@ def verify(
     if isinstance(recommender, FeatureStore | str | Path):
         raise _misused(recommender)
     further = Further(features, vectors)
-    serving, folder = recommender.serving_vectors(), Path(gettempdir())
+    serving, folder = serving_of(recommender), Path(gettempdir())
     with checked_rows(serving, categories, further, folder) as batches:
         named = getattr(serving, "category", None)
         left_out = {CATEGORY} if categories is named is None else set()

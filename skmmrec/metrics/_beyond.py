@@ -13,6 +13,7 @@ from skmmrec.interactions import (
     USER,
     check_ids,
     check_same_kind,
+    id_table,
     read_vector_table,
     take_over,
     unit_vectors,
@@ -101,6 +102,11 @@ def gini_exposure(
     ValueError
         If an id is missing, occurs twice in `items`, or is recommended without being
         in the catalogue, or if nothing is recommended.
+
+    Notes
+    -----
+    A list that is there twice, rank by rank, as of a user who was asked for twice,
+    counts once.
 
     Examples
     --------
@@ -284,7 +290,8 @@ def intra_list_diversity(
     Notes
     -----
     Computed from the sum of the unit vectors of a list, so that time and memory are
-    linear in the length of the lists.
+    linear in the length of the lists. A list that is there twice, rank by rank, as of a
+    user who was asked for twice, counts once.
 
     References
     ----------
@@ -307,6 +314,7 @@ def intra_list_diversity(
     """
     if by is not None:
         return score_by(intra_list_diversity, recommendations, vectors, by)
+    recommendations = read_lists(recommendations)
     known_ids, values = read_vector_table(vectors, "vectors")
     rows = _find(_ids(recommendations, ITEM), known_ids, "vectors")
     units, known = _unit_rows(values)
@@ -362,8 +370,17 @@ def count_exposure(
         raise ValueError(
             f"items has {catalog[catalog.duplicated()].tolist()[0]!r} twice"
         )
-    rows = _find(_ids(recommendations, ITEM), catalog, "items")
+    rows = _find(_ids(read_lists(recommendations), ITEM), catalog, "items")
     return np.bincount(rows, minlength=len(catalog))
+
+
+def read_lists(recommendations: pd.DataFrame) -> pd.DataFrame:
+    """Read lists; one that is there twice, rank by rank, counts once.
+
+    So it is where a user was asked for twice. Without ranks, all rows are one list.
+    """
+    table, names = id_table(recommendations, "recommendations"), [USER, "rank", ITEM]
+    return table.drop_duplicates(names) if {*names} <= {*table.columns} else table
 
 
 def _distinct_pairs(interactions: pd.DataFrame) -> pd.DataFrame:

@@ -15,9 +15,9 @@ from skmmrec.interactions import (
     check_ranks,
     check_same_kind,
     groups_of,
-    id_table,
     plain,
 )
+from skmmrec.metrics._beyond import read_lists
 
 
 def group_exposure(
@@ -63,8 +63,10 @@ def group_exposure(
     Notes
     -----
     An item at rank r has an exposure of :math:`1 / \log_2(1 + r)`, the discount of the
-    NDCG, as fewer users look at each further place [1]_. Likes that were given under an
-    older recommender tell of its choices too: taken as merit, they hide its bias.
+    NDCG, as fewer users look at each further place [1]_. A list that is there twice,
+    rank by rank, as of a user who was asked for twice, counts once. Likes that were
+    given under an older recommender tell of its choices too: taken as merit, they hide
+    its bias.
 
     References
     ----------
@@ -87,7 +89,7 @@ def group_exposure(
     check_by_id(groups, "groups")
     if groups.index.name == USER:
         raise ValueError(f"groups must be of items, got those of {USER!r}")
-    shown = _exposure(id_table(recommendations, "recommendations"))
+    shown = _exposure(read_lists(recommendations))
     check_has_ids(groups, "groups")
     catalog = pd.Index(check_ids(groups.index, "the index of groups"))
     check_same_kind(shown.index, catalog, ITEM)

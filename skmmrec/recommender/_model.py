@@ -455,7 +455,7 @@ class FittedModel:
         exclude_seen: bool,
         device: torch.device,
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Best items of users at these positions, by what `score_rows` gives first.
+        """Best items of users at these positions, with what `score_rows` gives first.
 
         Parameters
         ----------
@@ -469,12 +469,17 @@ class FittedModel:
             Whether to leave out what a user met.
         device : torch.device
             Where to compare.
+
+        Notes
+        -----
+        Items are ranked by what is not a probability yet: those of large scores are all
+        1 in float32.
         """
         vectors, biases = self.item_vectors, self.item_biases[:, 0]
         if candidates is not None:
             vectors, biases = vectors[candidates], biases[candidates]
         longest = self._bound_lengths()
-        search = ExactSearch(vectors, biases, device, self._first_link, longest)
+        search = ExactSearch(vectors, biases, device, longest)
         lists = [
             search.search(
                 self.users_at(some),
@@ -486,7 +491,9 @@ class FittedModel:
             for some in self.in_blocks(users)
         ]
         best, scores = (np.concatenate(part) for part in zip(*lists, strict=True))
-        return best if candidates is None else np.flatnonzero(candidates)[best], scores
+        if candidates is not None:
+            best = np.flatnonzero(candidates)[best]
+        return best, self.predicted(scores)
 
     def _hidden(self, users: NDArray, candidates: NDArray[np.bool_] | None) -> History:
         """Items that users have met, numbered among the candidates."""
@@ -553,11 +560,11 @@ class FittedModel:
         if saved is not None:
             self.saved_as(saved)
 
-    @property
-    def _first_link(self) -> Callable[[NDArray], NDArray] | None:
-        """From scores to what is predicted; None: they are the same."""
-        task = self.tasks[0]
-        return task.link if task.objective in ("bce", "mse") else None
+    def predicted(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what `predict` gives for scores of lists; minus infinity stays."""
+        there = np.isfinite(scores)
+        scores[there] = self.tasks[0].link(scores[there])
+        return scores
 
     def score_rows(
         self, users: NDArray, vectors: NDArray, biases: NDArray, items: NDArray

@@ -167,10 +167,8 @@ def search(
         else:
             lists.append(_search_beside(model, index, queries, k, seen, added))
     best, scores = (np.concatenate(part) for part in zip(*lists, strict=True))
-    there = np.isfinite(scores)
     scores += model.offsets_at(rows)[:, None].astype(np.float32)
-    scores = np.where(there, model.tasks[0].link(scores), -np.inf)
-    return Lists(best, scores.astype(np.float32))
+    return Lists(best, model.predicted(scores))
 
 
 def _search_beside(

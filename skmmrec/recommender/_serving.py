@@ -39,8 +39,10 @@ class ServingVectors:
     version : str
         Hash of the fitted model: the same fit gives the same version.
     history_exponent : float or None
-        Users are the sum of n item vectors over n to this power; None: not known.
-        With a half-life, the sum is weighted and n is the sum of the weights.
+        Users are the sum of n item vectors over n to this power, but for the last
+        number, which is 1 in a user and the bias in an item. With a half-life, the sum
+        is weighted and n is the sum of the weights. None: users are no such sums, or
+        nobody knows; then events do not move them in a store.
     history_sizes : Series of length n_users or None
         User id to the number of items in the sum; None: as many as were met and not
         disliked.

@@ -32,11 +32,6 @@ MARGIN = 8
 # Where the candidates are more than a share of 1/8 of the items, comparing with all of
 # them in float64 is cheaper (20 ns a pair, against 170 for a candidate alone).
 SHARE = 8
-# Units in the last place by which a link's values may be out of order: numpy's float32
-# exponential is good to 3.
-LINK_ULPS = 8
-
-
 # For fewer, sending the items to a device takes longer than comparing with them here.
 # Not tuned.
 FEW_QUERIES = 32
@@ -62,7 +57,7 @@ class Lists(NamedTuple):
 class ExactSearch:
     """Find the items of the greatest scores.
 
-    A score is ``link(query @ item + bias + offset + added)``, float32.
+    A score is ``query @ item + bias + offset + added``, float32.
 
     Parameters
     ----------
@@ -72,8 +67,6 @@ class ExactSearch:
         Added to the items' scores; None: nothing is.
     device : torch.device
         Where to compute.
-    link : callable or None, default=None
-        From scores to what ranks, elementwise and never decreasing; None: the same.
     longest : float or None, default=None
         No item is longer, as `bound_lengths` tells of `items` or more; None: look.
     """
@@ -83,14 +76,12 @@ class ExactSearch:
         items: NDArray[np.float32],
         biases: NDArray[np.float32] | None,
         device: torch.device,
-        link: Callable[[NDArray], NDArray] | None = None,
         longest: float | None = None,
     ) -> None:
         self.items = np.ascontiguousarray(items)
         none = np.zeros(len(items), np.float32)
         self.biases = none if biases is None else np.ascontiguousarray(biases)
         self.device = device
-        self.link = link
         self.longest = bound_lengths(items) if longest is None else longest
 
     def search(
@@ -206,18 +197,12 @@ class _Task:
         order = _best_first(scores)[:, : self.k]
         self.lists.positions[part] = np.take_along_axis(block.columns, order, axis=1)
         self.lists.scores[part] = ranked = np.take_along_axis(scores, order, axis=1)
-        safe = self._limits(block.least, offsets, errors) < ranked[:, -1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            # What the score of an item that is no candidate cannot exceed.
+            limits = block.least.astype(np.float64) + offsets + errors
+        safe = limits < ranked[:, -1]
         safe |= (block.least == -np.inf) & (errors < np.inf)
         return part.start + np.flatnonzero(~safe)
-
-    def _limits(
-        self, least: NDArray[np.float32], offsets: NDArray, errors: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """Return what the score of an item that is no candidate cannot exceed: (n,)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            highest = least.astype(np.float64) + offsets + errors
-            limits = self._link(highest.astype(np.float32))
-            return limits + LINK_ULPS * np.spacing(np.abs(limits))
 
     @own_modes()
     def _compare_with_all(self, rows: NDArray[np.intp]) -> None:
@@ -250,10 +235,7 @@ class _Task:
         dots += offsets[:, None]
         if added is not None:
             dots += added
-        return self._link(dots)
-
-    def _link(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        return scores if self.on.link is None else self.on.link(scores)
+        return dots
 
     def _hidden_of(self, rows: NDArray) -> History | None:
         if self.hidden is None or len(rows) == len(self.queries):

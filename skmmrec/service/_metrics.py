@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,20 +13,27 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
     values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 # Seconds; a list takes some ms, an encoded film some seconds.
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_SERVED = "skmmrec_served"
 _LOG = logging.getLogger("skmmrec.service")
 # The folder that prometheus_client shares between processes, where there is one.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# Feast makes one where there is none. No other worker shares it, and it may be gone one
+# day, as systems clean up what is temporary.
+_OF_FEAST = "feast_metrics_"
 # What it calls its files there, before the number of the process.
 _FILES = ("counter", "histogram", "gauge_livesum")
 # Bytes of each of them: 3,000 lines of counts, which is ten times those of all routes.
 _SPACE = 2**18
+_NO_SPACE = f"there is no space in the folder {FOLDER} for what this worker counts"
 
 
 class Metrics:
@@ -33,6 +41,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._folder = _shared_folder()
+        self._process = os.getpid()
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "skmmrec_requests",
@@ -53,13 +62,25 @@ class Metrics:
             registry=self._registry,
         )
         self._served = Gauge(
-            "skmmrec_served",
+            _SERVED,
             "Workers that answer by this model version.",
             ["version"],
             registry=self._registry,
             multiprocess_mode="livesum",
         )
         self._version: str | None = None
+
+    def start(self) -> None:
+        """Take space in the process that counts, which may be a fork of the first.
+
+        ``gunicorn --preload`` makes the application before it forks the workers.
+        """
+        if self._folder is not None and os.getpid() != self._process:
+            self._process = os.getpid()
+            try:
+                _reserve(self._folder)
+            except OSError as error:
+                _LOG.warning("%s, which may end this worker: %s", _NO_SPACE, error)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -81,11 +102,28 @@ class Metrics:
     def text(self) -> bytes:
         """Return all of it in Prometheus' format: of all workers, where they share."""
         if self._folder is None:
-            return generate_latest(self._registry)
+            return generate_latest(_Answering(self._registry))
         _forget_dead(self._folder)
-        shared = CollectorRegistry()
-        MultiProcessCollector(shared, str(self._folder))
-        return generate_latest(shared)
+        shared = MultiProcessCollector(None, str(self._folder))
+        return generate_latest(_Answering(shared))
+
+
+class _Answering:
+    """What is counted, without the versions that nobody answers by any more.
+
+    Each new model has another one: of a service that runs for a year, they would be
+    thousands.
+    """
+
+    def __init__(self, counted: Collector) -> None:
+        self._counted = counted
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what there is to tell."""
+        for metric in self._counted.collect():
+            if metric.name == _SERVED:
+                metric.samples = [each for each in metric.samples if each.value]
+            yield metric
 
 
 def _shared_folder() -> Path | None:
@@ -93,13 +131,16 @@ def _shared_folder() -> Path | None:
     folder = os.environ.get(FOLDER)
     if folder is None or not values.ValueClass._multiprocess:
         return None
+    if Path(folder).name.startswith(_OF_FEAST):
+        values.ValueClass = values.MutexValue
+        return None
     try:
         _reserve(Path(folder))
     except OSError as error:
         _LOG.warning(
-            "there is no space in %s for what this worker counts, so it is left out "
-            "of the metrics until the worker is started again: %s",
-            folder,
+            "%s, so that it is left out of the metrics until the worker is started "
+            "again: %s",
+            _NO_SPACE,
             error,
         )
         values.ValueClass = values.MutexValue
@@ -110,11 +151,13 @@ def _reserve(folder: Path) -> None:
     """Take the space of all counts before the first, or raise an OSError.
 
     prometheus_client counts in files of holes that are mapped into memory. Where a hole
-    can get no space, the system ends the process, in the middle of its answers.
+    can get no space, the system ends the process, in the middle of its answers. Feast
+    has opened some of them when it was imported.
     """
     for name in _FILES:
         path = folder / f"{name}_{os.getpid()}.db"
         if path.exists():
+            _fill(path)
             continue
         partial = path.with_suffix(".partial")
         try:
@@ -122,6 +165,14 @@ def _reserve(folder: Path) -> None:
             os.replace(partial, path)  # others read it at any time
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _fill(path: Path) -> None:
+    """Write what is there again, in place, as it is mapped, and zeros behind it."""
+    content = path.read_bytes()
+    if len(content) < _SPACE:
+        with path.open("r+b") as file:
+            file.write(content.ljust(_SPACE, b"\0"))
 
 
 def _forget_dead(folder: Path) -> None:

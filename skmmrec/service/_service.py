@@ -113,6 +113,7 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep looking; at the end, finish what has begun."""
+        self.metrics.start()
         await self.look()
         task = asyncio.create_task(self._keep_looking())
         try:

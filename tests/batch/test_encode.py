@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -332,6 +335,24 @@ def test_bad_ids_are_named(folder, items, encoder, tmp_path, row, value, message
     with pytest.raises(ValueError, match=message):
         encode(folder, encoder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_ids_are_not_written_to_the_working_directory(
+    folder, encoder, tmp_path, monkeypatch
+):
+    """Those that do not fit into memory."""
+    folders, connect = [], duckdb.connect
+
+    def connecting(*args, **kwargs):
+        connection = connect(*args, **kwargs)
+        now = "SELECT current_setting('temp_directory')"
+        folders.append(Path(connection.execute(now).fetchone()[0]))
+        return connection
+
+    monkeypatch.setattr(duckdb, "connect", connecting)
+    encode(folder, encoder, tmp_path / "out")
+    assert {path.parent for path in folders} == {Path(tempfile.gettempdir())}
+    assert not any(path.exists() for path in folders)
 
 
 def test_ids_that_repeat_in_a_table_are_named(items, encoder, tmp_path):

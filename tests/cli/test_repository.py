@@ -164,6 +164,22 @@ def test_publications_are_listed_and_rolled_back(repo, other_model):
     assert "no publication" in run("rollback", repo, "77", code=3).stderr
 
 
+def test_events_that_a_model_has_not_learned_from_are_told_of(repo, model):
+    assert "Events were" not in run("publish", model, repo).stderr
+    online = OnlineRecommender(repo)
+    for item in ("003", "005", "007"):
+        online.record("somebody", item)
+    told = run("publish", model, repo)
+    assert "recorded, from number 1 on" in told.stderr
+    assert "Events" not in run("publish", model, repo, "--quiet").stderr
+    assert "from number 3 on" in run("publish", model, repo, "--feedback", 2).stderr
+    assert online.feedback()["item_id"].tolist() == ["007"]
+    assert "Events were" not in run("publish", model, repo, "--feedback", 3).stderr
+    assert online.feedback().empty
+    wrong = run("publish", model, repo, "--feedback", 4, code=3).stderr
+    assert "the last event recorded here is 3" in wrong
+
+
 def test_versions_may_be_digits(repo):
     """As of dates; a number of a publication goes before."""
     vectors = ServingVectors(

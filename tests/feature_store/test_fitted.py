@@ -48,6 +48,16 @@ def test_the_store_orders_items_as_the_recommender_does(repo, fit, objective):
     assert is_own_score == (objective == "softmax")
 
 
+def test_the_store_orders_items_whose_chances_are_all_one(repo, fit):
+    rec = fit("bce")
+    rec.model_.item_vectors = rec.model_.item_vectors * np.float32(1000)
+    publish(rec, repo)
+    served = OnlineRecommender(repo).recommend(rec.user_index_, k=20)
+    own = rec.recommend(k=20)
+    assert own["score"].nunique() < len(own) / 2
+    assert served["item_id"].tolist() == own["item_id"].tolist()
+
+
 def test_added_items_stand_where_the_recommender_puts_them(repo, fit, items):
     rec = fit()
     publish(rec, repo)

@@ -14,6 +14,7 @@ from skmmrec.feature_store import (
     read_vectors,
 )
 from skmmrec.feature_store._fold_in import HistorySum
+from skmmrec.feature_store.backends.sqlite._backend import SqliteBackend
 
 from .conftest import FakeRecommender, make_recommender
 
@@ -42,10 +43,9 @@ def history_model(
     model = FakeRecommender(
         pd.DataFrame(users), pd.DataFrame(items), pd.Series(seen, dtype=object), version
     )
-    if half_life is not None:
-        model.vectors = replace(
-            model.vectors, history_exponent=exponent, history_half_life=half_life
-        )
+    model.vectors = replace(
+        model.vectors, history_exponent=exponent, history_half_life=half_life
+    )
     return model
 
 
@@ -73,6 +73,58 @@ def test_a_history_is_refused_by_a_model_of_another_kind(repo):
     publish(make_recommender(), repo)
     with pytest.raises(ValueError, match="not sums of their items' vectors"):
         OnlineRecommender(repo).recommend_from_history([1, 2])
+
+
+def test_users_are_sums_where_the_model_says_so(repo):
+    """What they are now does not tell what they will be after another event."""
+    model = history_model()
+    model.vectors = replace(model.vectors, history_exponent=None)
+    publish(model, repo)
+    online = OnlineRecommender(repo)
+    before = online.recommend([4], k=99)
+    assert not online.record(4, before["item_id"].iloc[0])
+    after = online.recommend([4], k=99)
+    assert after["score"].tolist() == before["score"].tolist()[1:]
+    with pytest.raises(ValueError, match="not sums of their items' vectors"):
+        online.recommend_from_history([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"history_exponent": np.nan}, "history_exponent must be a finite number"),
+        ({"history_exponent": "0.5"}, "history_exponent .* got '0.5'"),
+        ({"history_half_life": True}, "history_half_life must be a finite number"),
+        ({"history_half_life": 0}, "history_half_life must be above 0, got 0"),
+    ],
+)
+def test_what_is_wrong_of_histories_is_named(repo, said, message):
+    model = history_model()
+    model.vectors = replace(model.vectors, **said)
+    with pytest.raises(ValueError, match=message):
+        publish(model, repo)
+
+
+def test_a_killed_publication_of_another_exponent_is_not_resumed(repo, monkeypatch):
+    """Of users who have met one item at most, all exponents make the same vectors."""
+    first = history_model(n_users=2)
+    second = history_model(exponent=0.3, n_users=2)
+    assert second.vectors.users.equals(first.vectors.users)
+    monkeypatch.setattr(SqliteBackend, "complete", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        publish(first, repo)
+    monkeypatch.undo()
+    publish(second, repo)
+    online = OnlineRecommender(repo)
+    [item] = second.vectors.seen[1]
+    other = (item + 1) % 25
+    assert online.record(1, other)
+    moved = second.vectors.items.loc[[item, other]].sum().to_numpy() / 2**0.3
+    moved[-1] = 1
+    ids, scores = rank(second, moved, [item, other], 5), online.recommend([1], k=5)
+    assert scores["item_id"].tolist() == ids
+    expected = second.vectors.items.loc[ids] @ moved
+    np.testing.assert_allclose(scores["score"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_bad_histories(repo):

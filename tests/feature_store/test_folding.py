@@ -93,6 +93,19 @@ def test_what_is_recorded_moves_users_as_partial_fit_does(repo, model):
     assert_same_lists(online, model, [0, 99, 1])
 
 
+def test_the_model_makes_users_also_where_the_store_could_add_up_all(repo):
+    """Whoever has liked one item is that item by most towers."""
+    model = fit("attention")
+    model.partial_fit(events(99, [4])).forget(range(N_USERS))
+    publish(model, repo)
+    online = OnlineRecommender(repo, model=model)
+    for item in (9, 2, 7):
+        assert online.record(99, item)
+        model.partial_fit(events(99, [item]))
+        assert_same_lists(online, model, [99])
+    assert not OnlineRecommender(repo).record(99, 1)
+
+
 def test_someone_unknown_is_served_by_a_history(repo, model):
     publish(model, repo)
     online = OnlineRecommender(repo, model=model)

@@ -1,5 +1,6 @@
 """Ids as the store reads them: right, or an error that names column and row."""
 
+import enum
 from decimal import Decimal
 from fractions import Fraction
 
@@ -9,7 +10,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from skmmrec.feature_store import FeastFeatures, OnlineRecommender, publish
+from skmmrec.feature_store import (
+    FeastFeatures,
+    OnlineRecommender,
+    delete_ids,
+    publish,
+    read_vectors,
+)
 from skmmrec.feature_store._batches import serving_batches
 from skmmrec.feature_store._ids import places_in, refuse_missing, store_ids
 from skmmrec.feature_store.backends.base import POPULARITY
@@ -184,6 +191,30 @@ def test_half_a_character_is_refused_in_requests(repo):
             ask()
         assert not isinstance(error.value, UnicodeError)
     assert len(online.feedback()) == 0
+
+
+Shop = enum.Enum("Shop", {"ANN": "100", "LAMP": "7", "RED": "red"}, type=str)
+
+
+def test_members_of_an_enum_are_the_texts_that_they_are(repo):
+    """And not their names, which nobody has published."""
+    recommender = make_recommender(item_id=str)
+    recommender.vectors.seen.iloc[0] = [Shop.LAMP]
+    features = pd.DataFrame({"colour": [Shop.RED, "blue"]}, ["7", "8"])
+    publish(recommender, repo, categories={Shop.LAMP: Shop.RED}, features=features)
+    online = OnlineRecommender(repo)
+    assert "7" not in online.recommend(Shop.ANN, k=99)["item_id"].tolist()
+    for wanted in ("red", Shop.RED):
+        table = online.recommend("101", category=wanted, exclude_seen=False)
+        assert table["item_id"].tolist() == ["7"]
+    table = online.recommend("101", where="colour == 'red'", exclude_seen=False)
+    assert table["item_id"].tolist() == ["7"]
+    assert read_vectors(repo, "item", [Shop.LAMP])[1].all()
+    online.record(Shop.ANN, Shop.LAMP)
+    [event] = online.feedback()[["user_id", "item_id"]].to_numpy().tolist()
+    assert event == ["100", "7"]
+    delete_ids(repo, users=[Shop.ANN])
+    assert not read_vectors(repo, "user", ["100"])[1].any()
 
 
 @pytest.mark.parametrize("kind", [int, str])

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from skmmrec.feature_store import (
     OnlineRecommender,
@@ -13,6 +14,7 @@ from skmmrec.feature_store import (
     read_vectors,
 )
 from skmmrec.feature_store.backends import backend_of
+from skmmrec.recommender import PopularityRecommender
 from skmmrec.runtime import _progress
 
 from .conftest import FakeRecommender, make_recommender
@@ -226,4 +228,19 @@ def test_a_terminal_sees_progress_unless_told_otherwise(
 def test_a_timestamp_of_another_type_is_refused(repo, recommender, timestamp):
     with pytest.raises(TypeError, match="timestamp must be a datetime"):
         publish(recommender, repo, timestamp=timestamp)
+    assert not (repo / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (PopularityRecommender(), "got PopularityRecommender"),
+        (make_pipeline(make_recommender()), r"Pipeline: .* recommender\[-1\]"),
+        ("model", "got str: read a saved model by"),
+        (None, "got NoneType"),
+    ],
+)
+def test_what_has_no_vectors_is_named(repo, given, message):
+    with pytest.raises(TypeError, match=f"must have serving_vectors.*{message}"):
+        publish(given, repo)
     assert not (repo / "data").exists()

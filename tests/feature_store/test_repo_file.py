@@ -26,6 +26,24 @@ def test_any_setting_may_be_an_environment_variable(repo, monkeypatch):
     assert read_vectors(repo, "user", ["100"])[1].all()
 
 
+def test_the_settings_are_those_of_the_folder(repo, tmp_path, monkeypatch):
+    """And not of a file that Feast would read wherever it is asked."""
+    other = tmp_path / "other.yaml"
+    other.write_text((repo / "feature_store.yaml").read_text() + "flags: {a: true}\n")
+    monkeypatch.setenv("FEAST_FS_YAML_FILE_PATH", str(other))
+    store = open_store(repo)
+    assert store.config.flags is None
+    assert store.config.repo_path == store.repo_path == repo
+
+
+def test_settings_that_cannot_be_are_told_without_their_values(repo):
+    change(repo, "provider: local", "provider: [secret]")
+    with pytest.raises(FeastConfigError, match="provider") as error:
+        open_store(repo)
+    assert "secret" not in str(error.value)
+    assert "feature_store.yaml" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -1,5 +1,9 @@
 """Vectors that are published from files and iterators, not all of them in memory."""
 
+import errno
+import os
+
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import (
+    FullStoreError,
     OnlineRecommender,
     delete_ids,
     open_store,
@@ -338,9 +343,11 @@ def test_wrong_types_are_refused(repo, change, message):
         ({}, {"categories": {99: "a"}}, r"categories has item 99, which is none of"),
         ({}, {"features": pd.DataFrame({"a": [1]}, [99])}, "features has item 99"),
         ({"features": ("large",)}, {}, "feature large is infinite in row 3 of table 0"),
+        ({"history_exponent": "1"}, {}, "history_exponent must be a finite number"),
+        ({"history_half_life": -1.0}, {}, "history_half_life must be above 0"),
     ],
 )
-def test_what_is_said_of_items_is_checked(repo, named, given, message):
+def test_what_is_said_beside_the_rows_is_checked(repo, named, given, message):
     more = {"price": [1.0] * 30, "large": [1.0] * 3 + [np.inf] * 27}
     users, items = tables_of(make_recommender(), **more)
     with pytest.raises(ValueError, match=message):
@@ -386,6 +393,24 @@ def test_what_a_killed_publication_sorted_goes_with_deleted_ids(repo, recommende
     (repo / "data" / "publishing-killed" / "user_id.arrow").touch()
     delete_ids(repo, users=["nobody"])
     assert left_in(repo) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_from_the_start_is_told_of(repo, monkeypatch, code):
+    """DuckDB has errors of its own, with the words of the system."""
+    publish(make_recommender(version="old"), repo)
+
+    def full(*args, **kwargs):
+        raise duckdb.IOException(f"Could not write file: {os.strerror(code)}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duckdb, "connect", full)
+        with pytest.raises(FullStoreError, match="no space left"):
+            publish(stored(make_recommender()), repo)
+    assert OnlineRecommender(repo).model_version == "old"
+    assert left_in(repo) == []
+    publish(stored(make_recommender()), repo)
+    assert verify(make_recommender(), repo).ok
 
 
 def test_another_vector_is_not_resumed(repo, monkeypatch):

@@ -1,5 +1,8 @@
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import ibis
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -149,6 +152,25 @@ def test_twenty_thousand_rows_in_are_twenty_thousand_out(repo, recommender):
     features = FeastFeatures(repo, ["item_embeddings:item_vector"], timestamp="when")
     out = features.fit(items.head()).transform(items)
     np.testing.assert_array_equal(out, recommender.vectors.items.loc[ids])
+
+
+@reads_with_duckdb
+def test_duckdb_writes_nothing_to_the_working_directory(repo, history):
+    """What does not fit into memory; a folder that the caller has chosen stays."""
+    backend = ibis.duckdb.connect()
+    now = "SELECT current_setting('temp_directory')"
+    table = X.assign(when=DAYS[1])
+    features, before = FeastFeatures(repo, timestamp="when"), ibis.get_backend()
+    try:
+        ibis.set_backend(backend)
+        features.fit_transform(table)
+        [folder] = backend.raw_sql(now).fetchone()
+        assert Path(folder).parent == Path(tempfile.gettempdir())
+        backend.raw_sql(f"SET temp_directory = '{repo}'")
+        features.fit_transform(table)
+        assert backend.raw_sql(now).fetchone() == (str(repo),)
+    finally:
+        ibis.set_backend(before)
 
 
 def test_equal_rows_are_asked_for_once(repo, recommender):

@@ -55,6 +55,34 @@ def test_diversity_equals_mean_pairwise_distance(recommendations):
         assert values[user] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("metric", [catalog_coverage, gini_exposure, novelty])
+def test_lists_of_users_who_were_asked_for_twice_count_once(
+    recommendations, interactions, metric
+):
+    """As of `recommend(test["user_id"])`, where a user has several rows."""
+    once, again = asked_for_twice(recommendations)
+    other = interactions if metric is novelty else range(20)
+    expected, found = metric(once, other), metric(again, other)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    by = pd.Series(["a", "b"] * 4, pd.Index(range(8), name="user_id"))
+    expected, found = (metric(lists, other, by=by).scores for lists in (once, again))
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_a_list_is_as_diverse_however_often_it_was_asked_for(recommendations):
+    vectors = pd.DataFrame(np.random.default_rng(2).normal(size=(20, 6)))
+    once, again = asked_for_twice(recommendations)
+    expected = intra_list_diversity(once, vectors)
+    pd.testing.assert_series_equal(intra_list_diversity(again, vectors), expected)
+
+
+def asked_for_twice(recommendations):
+    """Lists, and the same with those of every other user a second time."""
+    ranks = recommendations.groupby("user_id").cumcount() + 1
+    once = recommendations.assign(rank=ranks)
+    return once, pd.concat([once, once[once["user_id"] % 2 == 0]])
+
+
 def test_diversity_of_short_lists_is_undefined():
     vectors = pd.DataFrame(np.eye(2))
     lists = pd.DataFrame({"user_id": [1, 2, 2], "item_id": [0, 0, 1]})

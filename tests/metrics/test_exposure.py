@@ -33,6 +33,14 @@ def test_ranks_count_where_there_are_any():
     )
 
 
+def test_lists_of_users_who_were_asked_for_twice_count_once():
+    ranked = LISTS.assign(rank=[1, 2, 1, 2], item_id=list("abcd"))
+    again = pd.concat([ranked, ranked[ranked["user_id"] == 1]])
+    pd.testing.assert_frame_equal(
+        group_exposure(again, GROUPS), group_exposure(ranked, GROUPS)
+    )
+
+
 def test_merit_is_shared_and_nobody_is_shown_for_nothing():
     table = group_exposure(LISTS, GROUPS, merit=pd.Series({"a": 3, "c": 1}))
     assert table["merit"].to_dict() == {"new": 0.25, "none": 0.0, "old": 0.75}

@@ -341,6 +341,26 @@ def test_a_list_has_the_scores_of_predict(make, catalog, X, y, objective, k):
     np.testing.assert_array_equal(table.score, predicted)
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+def test_likely_items_are_ranked_where_all_chances_are_one(
+    make, catalog, X, y, indexed
+):
+    """Above a score of 17, a probability is 1 in float32."""
+    rec = make(catalog, objective="bce").fit(X, y)
+    rec.model_.item_vectors = rec.model_.item_vectors * np.float32(1000)
+    scores = rec.user_vectors_ @ rec.item_vectors_.T + rec.item_biases_
+    if indexed:
+        pytest.importorskip("faiss")
+        rec.build_index()
+    table = rec.recommend(k=99, exclude_seen=False)
+    assert table.attrs["search"] == ("approximate" if indexed else "exact")
+    assert table.groupby("user_id").score.nunique().min() < 14
+    for user, block in table.groupby("user_id"):
+        assert len(block) == 14
+        assert scores.loc[user, block.item_id].is_monotonic_decreasing
+        assert block.score.is_monotonic_decreasing
+
+
 def test_a_list_of_candidates_is_that_of_all_others_hidden(fitted):
     chosen = list(fitted.item_index_[::3])
     table = fitted.recommend(k=2, items=chosen)

@@ -85,7 +85,8 @@ class Task:
         if self.objective == "mse":
             return (scores * self.scale + self.mean).astype(np.float32)
         if self.objective == "bce":
-            clipped = np.clip(scores, -80, 80)
+            # In float32, a greater score may get a chance that is less by a last bit.
+            clipped = np.clip(scores, -80, 80).astype(np.float64)
             return (1 / (1 + np.exp(-clipped))).astype(np.float32)
         return scores
 

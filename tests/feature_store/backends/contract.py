@@ -530,7 +530,8 @@ class BackendContract:
         for snapshot, model in zip(backend.publications(), (ONE, TWO), strict=True):
             keys = entity_keys("user_id", model.users.ids)
             found = backend.read_column(view, keys, SEEN, snapshot)
-            wanted = [[i for i in seen if i != 2] for seen in model.users.seen]
+            [met] = [c.values for c in model.users.columns if c.name == SEEN]
+            wanted = [[i for i in seen if i != 2] for seen in met]
             assert [unpack(found[key]) for key in keys] == wanted
             self.assert_checksum(backend, snapshot, USER_VIEW, USERS)
 
@@ -597,9 +598,10 @@ class BackendContract:
         for item in (1, 2, 3):
             self.record(backend, "a", item)
         numbers = list(backend.feedback(0).index)
-        backend.prune_feedback(numbers[1])
+        assert backend.prune_feedback(numbers[1]) == 2
         assert list(backend.feedback(0).index) == numbers[2:]
-        backend.prune_feedback(numbers[2])
+        assert backend.prune_feedback(numbers[2]) == 1
+        assert backend.prune_feedback(numbers[2]) == 0
         assert backend.last_event() == numbers[2]
         self.record(backend, "a", 4)
         [last] = backend.feedback(0).index

@@ -12,6 +12,7 @@ from skmmrec.datasets import make_multimodal_interactions
 from skmmrec.metrics import get_scorer
 from skmmrec.recommender import EarlyStopping, PopularityRecommender
 from skmmrec.recommender.network._objectives import (
+    Task,
     bpr,
     info_nce,
     sampled_bce,
@@ -107,6 +108,15 @@ def test_every_objective_ranks(objective, truth, catalog):
     rec = fit(catalog, rows[~late], None, objective=objective)
     popular = PopularityRecommender().fit(rows[~late][IDS])
     assert rec.score(rows[late][IDS]) > 1.5 * popular.score(rows[late][IDS])
+
+
+@pytest.mark.parametrize("objective", ["bce", "mse"])
+def test_no_greater_score_predicts_less(objective):
+    drawn = np.random.default_rng(0).normal(0, 5, 200_000).astype(np.float32)
+    scores = np.sort(np.concatenate([drawn, np.nextafter(drawn, np.float32(99))]))
+    predicted = Task(objective, False, 0.5, 1.3).link(scores)
+    assert predicted.dtype == np.float32
+    assert (np.diff(predicted) >= 0).all()
 
 
 def test_ratings_are_predicted(catalog, halves):

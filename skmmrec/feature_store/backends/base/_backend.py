@@ -370,8 +370,11 @@ class Backend(ABC):
         """Return which pushed events have been kept, up to a sequence number."""
 
     @abstractmethod
-    def prune_feedback(self, until: int) -> None:
-        """Forget the events up to a sequence number; numbers are never used again."""
+    def prune_feedback(self, until: int) -> int:
+        """Forget and count the events up to a sequence number.
+
+        Numbers are never used again.
+        """
 
     @abstractmethod
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:

@@ -19,7 +19,6 @@ from ._encoding import (
     pack_text,
     pack_vectors,
 )
-from ._names import SEEN
 from ._types import Id
 
 # Kind of a column of vectors.
@@ -228,15 +227,10 @@ class Batch(Rows):
         }
         return {name: max(found) for name, found in present.items() if found}
 
-    @property
-    def seen(self) -> list[list[Id]] | None:
-        """Lists of seen items, which only users have."""
-        return next((c.values for c in self.columns if c.name == SEEN), None)
-
     def fingerprint(self) -> bytes:
         """Hash of everything in the batch."""
         digest = hashlib.blake2b(digest_size=16)  # 128 bits: never equal by chance
-        told = [] if self.memory_exponent is None else [self.memory_exponent]
+        told = (self.exponent, self.half_life, self.memory_exponent)
         for text in (self.version, self.ids, self.matrix.shape, *told):
             digest.update(repr(text).encode("utf-8", "surrogatepass"))
         for column in self.columns:

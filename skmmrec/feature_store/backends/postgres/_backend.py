@@ -256,10 +256,10 @@ class PostgresBackend(Backend):
         with self._prepared() as conn:
             return events.recorded(conn, self.project, pushed, until)
 
-    def prune_feedback(self, until: int) -> None:
+    def prune_feedback(self, until: int) -> int:
         """Delete events up to a number."""
         with self._prepared() as conn:
-            events.prune(conn, self.project, until)
+            return events.prune(conn, self.project, until)
 
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
         """Delete events by user or item."""

@@ -66,10 +66,10 @@ def recorded(
         return {row[0] for row in cursor.execute(_RECORDED, args)}
 
 
-def prune(conn: Connection, project: str, until: int) -> None:
-    """Delete the events up to a number."""
+def prune(conn: Connection, project: str, until: int) -> int:
+    """Delete and count the events up to a number."""
     query = "DELETE FROM skmmrec_feedback WHERE project = %s AND number <= %s"
-    conn.execute(query, (project, until))
+    return conn.execute(query, (project, until)).rowcount
 
 
 def delete(

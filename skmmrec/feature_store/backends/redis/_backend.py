@@ -282,9 +282,9 @@ class RedisBackend(Backend):
         numbers = self._feedback.numbers(pushed)
         return {key for key, n in numbers.items() if until is None or n <= until}
 
-    def prune_feedback(self, until: int) -> None:
+    def prune_feedback(self, until: int) -> int:
         """Delete the oldest entries."""
-        self._feedback.prune(until)
+        return self._feedback.prune(until)
 
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
         """Delete entries by user or item."""

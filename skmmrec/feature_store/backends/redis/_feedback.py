@@ -123,13 +123,16 @@ class Feedback:
             self.last()
         return feedback_frame(rows)
 
-    def prune(self, until: int) -> None:
-        """Forget the events up to a number."""
+    def prune(self, until: int) -> int:
+        """Forget and count the events up to a number."""
+        n_forgotten = 0
         for page in self._pages(0):
             old = [entry for entry in page if event_number(entry[0]) <= until]
             self._forget(old)
+            n_forgotten += len(old)
             if len(old) < len(page):
-                return
+                break
+        return n_forgotten
 
     def delete(self, join_key: str, keys: Sequence[bytes]) -> None:
         """Forget all events of some users or items."""

@@ -354,10 +354,10 @@ class SqliteBackend(Backend):
         with self._main() as conn:
             return events.recorded(conn, self.project, pushed, until)
 
-    def prune_feedback(self, until: int) -> None:
+    def prune_feedback(self, until: int) -> int:
         """Delete events by number."""
         with self._main() as conn, joined(conn):
-            events.prune_feedback(conn, self.project, until)
+            return events.prune_feedback(conn, self.project, until)
 
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
         """Delete events by user or item."""

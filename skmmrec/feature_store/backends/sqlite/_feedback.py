@@ -73,11 +73,11 @@ def recorded(
     return found
 
 
-def prune_feedback(conn: sqlite3.Connection, project: str, until: int) -> None:
-    """Remove events up to a number, in the caller's transaction."""
+def prune_feedback(conn: sqlite3.Connection, project: str, until: int) -> int:
+    """Remove and count events up to a number, in the caller's transaction."""
     conn.execute(_CREATE)
     query = f"DELETE FROM {_TABLE} WHERE project = ? AND number <= ?"
-    conn.execute(query, (project, until))
+    return conn.execute(query, (project, until)).rowcount
 
 
 def delete_feedback(
