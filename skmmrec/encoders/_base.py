@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import skmmrec
 from skmmrec.encoders._distinct import DistinctItems, fill_rows
+from skmmrec.encoders._failed_items import FailedItems
 from skmmrec.encoders._parameters import DeclaresParameters
 from skmmrec.encoders._reduction import fit_whitening, present_rows
 from skmmrec.interactions import RawColumn, warn_caller
@@ -46,7 +47,6 @@ from skmmrec.runtime import (
     note_columns,
     progress,
     raw_column_tags,
-    report_failures,
     resolve_device,
     resolve_precision,
     restored_on_error,
@@ -454,7 +454,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         with attention_of_any_shape(device), own:
             yield
 
-    def _distinct(self, items: list[Any], failures: list) -> DistinctItems:
+    def _distinct(self, items: list[Any], failed: FailedItems) -> DistinctItems:
         """Group rows by content."""
         first: dict[Hashable, int] = {}
         others: dict[int, list[int]] = {}
@@ -466,7 +466,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             except BaseException as error:
                 if not is_of_item(error):
                     raise
-                self._fail(Distinct(item, [row]), content_error(error), failures)
+                failed.add(Distinct(item, [row]), content_error(error))
                 continue
             if known != row:
                 others.setdefault(known, []).append(row)
@@ -485,16 +485,16 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         """Encode each distinct item once; return rows in the order of the items."""
         began = time.perf_counter()
         out = np.full((len(items), model.dim), self._fill, dtype=np.float32)
-        failures: list[tuple[Distinct, ContentError]] = []
+        failed = self._failed_items()
         unknown: list[int] = []
-        engine = self._engine(model, failures)
+        engine = self._engine(model, failed)
         engine.doubt = lambda distinct: unknown.extend(distinct.rows)
-        distinct = self._distinct(items, failures)
+        distinct = self._distinct(items, failed)
         groups = self._progress(distinct)
         for batch, vectors in engine.run_batches(groups):
             finished, faults = finish(np.asarray(vectors, np.float32))
             for i, error in faults.items():
-                self._fail(batch[i], error, failures)
+                failed.add(batch[i], error)
             good = [i for i in range(len(batch)) if i not in faults]
             fill_rows(out, [batch[i] for i in good], finished[good])
         _log.info(
@@ -502,11 +502,11 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             *(self._name, len(items), len(distinct)),
             *(time.perf_counter() - began, resolve_device(self.device)),
         )
-        self._report(failures, len(items))
+        failed.report(len(items))
         self._report_unknown(unknown, len(items))
         return out
 
-    def _engine(self, model: Model, failures: list) -> Engine:
+    def _engine(self, model: Model, failed: FailedItems) -> Engine:
         device = resolve_device(self.device)
         precision = resolve_precision(self.precision, device)
         n_lanes = n_cores() if self._is_in_lanes(device) else 1
@@ -514,7 +514,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             model=model,
             limit=self._limit(device, n_lanes, getattr(model, "enough", None)),
             n_threads=n_decoders(device) if self._decodes else 0,
-            fail=lambda distinct, error: self._fail(distinct, error, failures),
+            fail=failed.add,
             context=lambda: self._arithmetic(device, model),
             access=self._cache_access(model, precision),
             n_lanes=n_lanes,
@@ -574,26 +574,11 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             return vectors, faults
         return vectors / np.where(is_good, norms, 1)[:, None], faults
 
-    def _fail(self, distinct: Distinct, error: ContentError, failures: list) -> None:
-        if self.on_error == "raise":
-            failure = self._failure(distinct, distinct.rows[0], error)
-            raise ContentError(
-                f'{failure} (on_error="missing" treats such rows as missing)'
-            ) from error
-        failures.append((distinct, error))
+    def _failed_items(self) -> FailedItems:
+        return FailedItems(self._failure, self.on_error)
 
     def _failure(self, distinct: Distinct, row: int, error: ContentError) -> Failure:
         return Failure.of(self, row, distinct.item, error, self._items_are_paths)
-
-    def _report(
-        self, failures: list[tuple[Distinct, ContentError]], n_rows: int
-    ) -> None:
-        rows = [
-            self._failure(distinct, row, error)
-            for distinct, error in failures
-            for row in distinct.rows
-        ]
-        report_failures(rows, n_rows)
 
     def _report_unknown(self, rows: list[int], n_rows: int) -> None:
         """Count the texts that the model cannot read, whose vectors are much alike."""

@@ -224,14 +224,14 @@ class VideoEncoder(BaseEncoder):
         no_vectors = np.zeros((0, model.dim), np.float32)
         empty = VideoWindows(none, none, no_vectors, model.image_dim)
         out = [empty] * len(items)
-        failures: list = []
-        engine = self._engine(Sequences(model), failures)
-        groups = self._progress(self._distinct(items, failures))
+        failed = self._failed_items()
+        engine = self._engine(Sequences(model), failed)
+        groups = self._progress(self._distinct(items, failed))
         for distinct, rows in engine.run(groups):
             sequence = self._sequence(rows.reshape(-1, model.dim + 2), model)
             for row in distinct.rows:
                 out[row] = sequence
-        self._report(failures, len(items))
+        failed.report(len(items))
         return out
 
     def _sequence(self, rows: np.ndarray, model: VideoModel) -> VideoWindows:
@@ -395,7 +395,7 @@ class VideoEncoder(BaseEncoder):
 def _part(encoder: BaseEncoder | None) -> Part | None:
     if encoder is None:
         return None
-    return Part(encoder._engine(encoder._loaded_model(), []))
+    return Part(encoder._engine(encoder._loaded_model(), encoder._failed_items()))
 
 
 def _run_key(encoder: BaseEncoder) -> Hashable:

@@ -183,7 +183,7 @@ def test_on_a_cpu_batches_are_encoded():
     encoder = NumberEncoder(device="cpu", batch_size=4, name="encoded").fit(["a"])
     encoder.transform([f"text {i}" for i in range(10)])
     assert encoder._model.n_started == 0
-    assert encoder._engine(encoder._model, []).n_in_flight == 1
+    assert encoder._engine(encoder._model, encoder._failed_items()).n_in_flight == 1
 
 
 def test_autocast_is_left_to_models_whose_weights_are_not_cast(accelerator):
@@ -214,9 +214,15 @@ def test_a_model_says_from_which_cost_on_a_batch_is_large_enough(
 ):
     monkeypatch.setattr("skmmrec.runtime._memory.free_memory", lambda device: 2**40)
     encoder = NumberEncoder(name="enough").fit(["a"])
-    assert encoder._engine(encoder._model, []).limit == (512, 2**37)
+    assert encoder._engine(encoder._model, encoder._failed_items()).limit == (
+        512,
+        2**37,
+    )
     encoder._model.enough = 1000.0
-    assert encoder._engine(encoder._model, []).limit == (4096, 1000.0)
+    assert encoder._engine(encoder._model, encoder._failed_items()).limit == (
+        4096,
+        1000.0,
+    )
 
 
 def test_a_model_that_cannot_be_compiled_says_so():

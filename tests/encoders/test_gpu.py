@@ -62,7 +62,7 @@ def test_vectors_are_those_of_the_cpu(case):
 def test_auto_takes_the_gpu_and_large_batches(case):
     kind, options, column = case
     encoder = kind(**options).fit(["any"])
-    engine = encoder._engine(encoder._model, [])
+    engine = encoder._engine(encoder._model, encoder._failed_items())
     assert (engine.n_lanes, engine.n_in_flight) == (1, 2)
     by_cost = getattr(encoder._model, "enough", None) is not None
     assert engine.limit.n_items == (4096 if by_cost else 16 * kind._largest_batch)
