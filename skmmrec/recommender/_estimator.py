@@ -106,7 +106,8 @@ class MultimodalFusionRecommender(VectorRecommender):
         evaluate it, not random ones. The tower "sequence" learns the order by itself.
     memory : float, "auto" or None, default="auto"
         How much a memory of items counts beside the vectors: for each item, a short
-        list of others that were liked by the same users. A number is the spread of what
+        list of others that were liked by the same users; with timestamps, and unless
+        `half_life` is None, that were liked next. A number is the spread of what
         it adds to a user's scores over the spread of the vectors' scores, such as 0.2;
         0 or None: there is none. "auto" chooses it by likes that a trial of two to four
         epochs holds out; it is 0 unless they are ranked better by more than a standard

@@ -26,7 +26,7 @@ POWERS = (0.0, 0.5)
 # Of what comes next: how many likes before one are looked at, after how many of them
 # they count half, the penalty, and how much a pair of one user counts at any distance
 # (benchmarks/README.md).
-WINDOW, FADES, NEXT_L2, TOGETHER = 20, 10.0, 100.0, 0.2
+WINDOW, FADES, NEXT_L2, TOGETHER = 20, 10.0, 100.0, 0.5
 # What lists are divided by: the length of the history to this power.
 EXPONENT = 0.5
 # The most users, and scores, from which the spread of scores is estimated: 256 users

@@ -344,12 +344,13 @@ def _choose_by_trial(
         if asks_memory:
             choices.note("memory", replace(chosen, value=0.0))
         return _Tried(id_l2, memory)
-    if asks_memory or asks_half_life:
-        where = accelerator(network.item_bias.device)
-        seen = MemoryOfLikes.learn(trial.left, ordered, where)
+    where = accelerator(network.item_bias.device)
     if asks_half_life:
+        # One of what comes next would forget by itself.
+        seen = MemoryOfLikes.learn(trial.left, where=where)
         half_life = agree(choose_half_life(*trial, problem, seen))
     if asks_memory:
+        seen = MemoryOfLikes.learn(trial.left, ordered, where)
         half = half_life.value if half_life is not None else plan.half_life
         half = None if half == "auto" else half
         memory, choice = agree(choose_memory(*trial, problem, seen, ordered, half))

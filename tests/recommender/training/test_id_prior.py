@@ -254,7 +254,7 @@ def test_split_tables_are_not_tried_for_a_memory_alone(
     monkeypatch.setattr(_training, "choose_split", lambda *_: {"items": len(items)})
     monkeypatch.delattr(_training, "try_out")
     choices = Choices()
-    assert _training._choose_by_trial(*parts, choices) == (2.0, None)
+    assert _training._choose_by_trial(*parts, choices) == (2.0, None, None)
     reason = "no process has the whole table of embeddings"
     assert choices["memory"] == Choice(0, reason)
 
