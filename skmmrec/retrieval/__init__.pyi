@@ -34,6 +34,7 @@ from ._sparse import (
     entries_at as entries_at,
     entry_rows as entry_rows,
     nearest_rows as nearest_rows,
+    squared_lengths as squared_lengths,
     unit_rows as unit_rows,
     without_entries as without_entries,
 )

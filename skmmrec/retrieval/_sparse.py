@@ -16,9 +16,18 @@ ENTRIES_AT_ONCE = 2**20
 
 def unit_rows(matrix: csr_array) -> csr_array:
     """Scale the rows of a matrix to length 1, float32; those of zeros stay."""
-    lengths = np.sqrt((matrix**2).sum(axis=1, dtype=np.float64))
+    lengths = np.sqrt(squared_lengths(matrix))
     lengths[lengths == 0] = 1.0
     return csr_array(diags_array((1 / lengths).astype(np.float32)) @ matrix)
+
+
+def squared_lengths(matrix: csr_array) -> NDArray[np.float64]:
+    """Sum the squares of each row."""
+    squares = (np.square(matrix.data), matrix.indices, matrix.indptr)
+    sums: NDArray[np.float64] = csr_array(squares, matrix.shape) @ np.ones(
+        matrix.shape[1]
+    )
+    return sums
 
 
 def cut_rows(sizes: NDArray, at_once: int) -> list[slice]:

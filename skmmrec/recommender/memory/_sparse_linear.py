@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, hstack
 
 from skmmrec.recommender.memory._errors import too_small
-from skmmrec.retrieval import nearest_rows, unit_rows
+from skmmrec.retrieval import nearest_rows, squared_lengths, unit_rows
 
 if TYPE_CHECKING:
     import torch
@@ -79,13 +79,14 @@ def reconstruct(
         from skmmrec.recommender.memory._dense import reconstruct_densely
 
         return Reconstruction(*reconstruct_densely(met, n_neighbors, l2, where))
-    likes = csr_array((met if wanted is None else wanted).T)
-    units = csr_array(unit_rows(likes))
-    others = units if wanted is None else csr_array(unit_rows(csr_array(met.T)))
-    nearest = nearest_rows(units, others, n_neighbors)
-    # Nothing explains an item without neighbours. Those of a trial are many.
-    left = (likes**2).sum(axis=1, dtype=np.float64) + l2
     columns = csc_array(met), None if wanted is None else csc_array(wanted)
+    likes = csr_array((columns[1] if columns[1] is not None else columns[0]).T)
+    # Nothing explains an item without neighbours. Those of a trial are many.
+    left = squared_lengths(likes) + l2
+    units = unit_rows(likes)
+    others = units if wanted is None else unit_rows(csr_array(columns[0].T))
+    nearest = nearest_rows(units, others, n_neighbors)
+    del likes, units, others  # as large as what they are made of
     for items, weights, rest in _solutions(*columns, nearest, l2):
         nearest.data[_entries(nearest, items)] = weights
         left[items] = rest
