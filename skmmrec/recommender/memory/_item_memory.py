@@ -108,6 +108,14 @@ class ItemMemory:
         csr_array of shape (n, n_items), float32
             Only the items of which anything is said; columns ascending.
         """
+        scores = self.unsorted_scores(history, among)
+        scores.sort_indices()
+        return scores
+
+    def unsorted_scores(
+        self, history: History, among: NDArray[np.bool_] | None = None
+    ) -> csr_array:
+        """As `scores`, with columns in any order, which takes a third of the time."""
         said, speakers = self.matrix, history.items
         if among is not None:
             # A few histories need a few lists; to cut all would take longer than to
@@ -118,7 +126,6 @@ class ItemMemory:
         shape = len(history.lengths), said.shape[0]
         counted = csr_array((self._counts(history), speakers, history.offsets), shape)
         sums = csr_array(counted @ said)
-        sums.sort_indices()
         values = sums.data * self._scale(history)[entry_rows(sums)]
         places = sums.indices, sums.indptr
         return csr_array((values.astype(np.float32), *places), shape=sums.shape)

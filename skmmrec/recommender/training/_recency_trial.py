@@ -11,10 +11,10 @@ from skmmrec.recommender.memory import MemoryOfLikes
 from skmmrec.recommender.network import FusionNetwork
 from skmmrec.recommender.training._memory_trial import (
     LENGTH,
+    MAX_LISTS,
     MIN_LISTS,
     LikesJudge,
     each_next,
-    most_lists,
 )
 from skmmrec.recommender.training._problem import Examples, Problem
 from skmmrec.recommender.training._validation import HeldOut
@@ -55,7 +55,7 @@ def choose_half_life(
         In later items; None: that forgetting helps is not clear. Its figures are the
         NDCG@20 with what was chosen and without forgetting.
     """
-    held = each_next(hidden, left, most_lists(left.n_items))
+    held = each_next(hidden, left, MAX_LISTS)
     if len(held.users) < MIN_LISTS:
         few = {"likes": len(held.users)}
         return Choice(None, "too few likes are held out of a trial", few)

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from skmmrec.interactions import History
+from skmmrec.metrics import find_hits, judge
 from skmmrec.recommender.memory import MemoryOfLikes
 from skmmrec.recommender.training import _memory_trial
 from skmmrec.recommender.training._memory_trial import LikesJudge
 from skmmrec.recommender.training._validation import HeldOut
+from skmmrec.retrieval import top_k
 
 N_USERS, N_ITEMS = 70, 50
 WHERE = [
@@ -85,3 +87,18 @@ def test_items_that_nobody_likes_take_no_place(where, vectors, likes):
     expected = judged(vectors, likes, weights=())
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-6, atol=1e-9)
     assert (judged(tensors, wider, weights=())[1][0] != expected[1][0]).any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_place_of_one_hidden_like_is_counted_as_in_a_list(seed):
+    """With ties, which go to the first items."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 6, (40, 30)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.2] = -np.inf
+    items = rng.integers(0, 30, 40)
+    scores[np.arange(40), items] = rng.integers(0, 6, 40)
+    best = top_k(scores, 10)
+    expected = judge("ndcg", find_hits(best == items[:, None], np.ones(40, int), 10))
+    for given in (scores, torch.from_numpy(scores)):
+        found = _memory_trial._gain_of_one(given, items, 10)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
