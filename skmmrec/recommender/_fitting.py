@@ -141,12 +141,11 @@ def evidence(model: FittedModel) -> NDArray[np.int64]:
 
 def choose_half_life(model: FittedModel, where: torch.device | None) -> None:
     """Choose the half-life that lets earlier likes predict the latest best."""
-    maker, users = VectorMaker(model.networks, where), model.user_content
+    maker, content = VectorMaker(model.networks, where), model.user_content
     items = place(model.item_vectors, where)
 
     def users_of(held: HeldOut, half_life: float | None) -> Array:
-        content = None if users is None else users.take(held.users)
-        made = maker.user_tensor(items, held.known, held.users, content, half_life)
+        made = held.user_tensor(maker, items, content, half_life)
         return made if where else made.numpy()
 
     biases = place(_biases_of_liked(model), where)

@@ -79,15 +79,16 @@ def reconstruct(
         from skmmrec.recommender.memory._dense import reconstruct_densely
 
         return Reconstruction(*reconstruct_densely(met, n_neighbors, l2, where))
-    columns = csc_array(met), None if wanted is None else csc_array(wanted)
-    likes = csr_array((columns[1] if columns[1] is not None else columns[0]).T)
+    columns = csc_array(met)
+    asked = columns if wanted is None else csc_array(wanted)
+    likes = csr_array(asked.T)
     # Nothing explains an item without neighbours. Those of a trial are many.
     left = squared_lengths(likes) + l2
     units = unit_rows(likes)
-    others = units if wanted is None else unit_rows(csr_array(columns[0].T))
+    others = units if wanted is None else unit_rows(csr_array(columns.T))
     nearest = nearest_rows(units, others, n_neighbors)
     del likes, units, others  # as large as what they are made of
-    for items, weights, rest in _solutions(*columns, nearest, l2):
+    for items, weights, rest in _solutions(columns, asked, nearest, l2):
         nearest.data[_entries(nearest, items)] = weights
         left[items] = rest
     return Reconstruction(nearest, left)
@@ -99,7 +100,7 @@ def _entries(matrix: csr_array, rows: NDArray) -> slice:
 
 
 def _solutions(
-    met: csc_array, wanted: csc_array | None, nearest: csr_array, l2: float
+    met: csc_array, wanted: csc_array, nearest: csr_array, l2: float
 ) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
     """Yield items, the weights of each one's neighbours in order, and what is left."""
     lengths = np.diff(nearest.indptr)
@@ -112,7 +113,7 @@ def _solutions(
 
 def _solve(
     met: csc_array,
-    wanted: csc_array | None,
+    wanted: csc_array,
     nearest: csr_array,
     items: NDArray,
     l2: float,
@@ -124,12 +125,13 @@ def _solve(
     """
     rows = nearest[items]
     lengths = np.diff(rows.indptr)
-    own = items if wanted is None else items[:0]
-    some, local = np.unique(np.concatenate([rows.indices, own]), return_inverse=True)
-    columns = met[:, some]
-    own = local[len(rows.indices) :]
-    if wanted is not None:
-        columns = csc_array(hstack([columns, wanted[:, items]]))
+    if wanted is met:
+        named = np.concatenate([rows.indices, items])
+        some, local = np.unique(named, return_inverse=True)
+        columns, own = met[:, some], local[len(rows.indices) :]
+    else:
+        some, local = np.unique(rows.indices, return_inverse=True)
+        columns = csc_array(hstack([met[:, some], wanted[:, items]]))
         own = len(some) + np.arange(len(items))
     columns = _of_few_users(columns.astype(np.float64), numbers)
     together = (columns.T @ columns).toarray()

@@ -270,13 +270,9 @@ class LikesJudge:
         self, network: FusionNetwork, problem: Problem, half_life: float | None
     ) -> Self:
         """Make the users anew, with a half-life."""
-        where, held = accelerator(network.item_bias.device), self.held
-        content = problem.user_content
-        content = None if content is None else content.take(held.users)
+        where, content = accelerator(network.item_bias.device), problem.user_content
         maker = VectorMaker([network], where)
-        users = maker.user_tensor(
-            self.items, held.known, held.users, content, half_life
-        )
+        users = self.held.user_tensor(maker, self.items, content, half_life)
         return replace(self, users=users if where else users.numpy())
 
     @property

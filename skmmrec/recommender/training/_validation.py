@@ -55,6 +55,17 @@ class HeldOut:
     known: History
     hidden: History
 
+    def user_tensor(
+        self,
+        maker: VectorMaker,
+        items: Array,
+        content: Blocks | None,
+        half_life: float | None = None,
+    ) -> Tensor:
+        """Make vectors of the users by what is known; `content` is of everybody."""
+        own = None if content is None else content.take(self.users)
+        return maker.user_tensor(items, self.known, self.users, own, half_life)
+
 
 def hide_examples(
     examples: Examples, history: History, share: float, rng: np.random.RandomState
@@ -212,14 +223,7 @@ class LikesMonitor:
         maker = VectorMaker([network], accelerator(network.item_bias.device))
         own = maker.item_tensor(np.arange(len(self.content)), self.content)
         items = spread_vectors(own, own, self.graph, self.propagation)
-        held = self.held_out
-        content = self.user_content
-        users = maker.user_tensor(
-            items,
-            held.known,
-            held.users,
-            None if content is None else content.take(held.users),
-        )
+        users = self.held_out.user_tensor(maker, items, self.user_content)
         biases = network.item_bias.detach()
         if self.unliked is not None:
             rows = place(self.unliked, biases.device)
