@@ -5,8 +5,8 @@
 The networks of the encoders are replaced by nothing: they give ones, at once. All the
 rest of an encoder runs. Beside it run the parts that no encoder can do without:
 
-- texts: the tokenizer of transformers in one call, and ``encode_batch_fast`` of the
-  library below it;
+- texts: the tokenizer of transformers in one call, ``encode_batch_fast`` of the library
+  below it, and the encoder that tokenises whole texts;
 - pictures: open_clip's own transform; torchvision's JPEG decoder and its resize of
   bytes; Pillow's decoder at a fraction of the size, and its resize;
 - sounds: soundfile, the mean of two channels, and soxr.
@@ -119,10 +119,16 @@ def bench_texts(size: float, folder: Path) -> None:
     encoder = TextEncoder(TEXT, device="cpu").fit(["any"])
     network, dim = encoder._model._embedder.transformer, encoder.embedding_dim_
     tokenizer = network.tokenizer
+    reader: Any = encoder._model._reader
 
     def forward(features: dict, **options: object) -> dict:
         ones = torch.ones(len(features["input_ids"]), dim)
         return {**features, "sentence_embedding": ones}
+
+    def by_whole_texts() -> None:
+        known, reader._words = reader._words, None
+        encoder.transform(texts)
+        reader._words = known
 
     network.forward = forward
     parts: Parts = {
@@ -130,6 +136,7 @@ def bench_texts(size: float, folder: Path) -> None:
         "encode_batch_fast": lambda: tokenizer.backend_tokenizer.encode_batch_fast(
             texts
         ),
+        "the encoder, without words that it knows": by_whole_texts,
     }
     report("texts of 3 to 80 words", encoder, texts, parts)
 

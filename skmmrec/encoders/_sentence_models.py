@@ -10,8 +10,9 @@ import numpy as np
 
 from skmmrec.encoders._chunks import chunk_text
 from skmmrec.encoders._embedders import Embedder
+from skmmrec.encoders._known_words import Tokens
 from skmmrec.encoders._pooling import encode_parts, pool_parts
-from skmmrec.encoders._token_reader import TokenReader, Tokens
+from skmmrec.encoders._token_reader import TokenReader
 from skmmrec.encoders._tokens import (
     Counts,
     Pieces,
@@ -124,6 +125,8 @@ class SentenceModel:
 
     def cost(self, content: list[tuple[Any, int]]) -> float:
         """Return the bytes of the largest layer output, for the longest piece."""
+        if len(content) == 1:  # as most are: a loop would take longer than the rest
+            return self._token_cost * self._n_tokens(content[0][0])
         return self._token_cost * max(self._n_tokens(piece) for piece, _ in content)
 
     def encode(self, contents: list[Pieces]) -> np.ndarray:
@@ -264,7 +267,7 @@ class SentenceModel:
 
 def _n_bytes(text: str) -> int:
     """Return the length of a text in UTF-8, an upper bound of its tokens."""
-    return len(text.encode(errors="replace"))
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def _begins(lengths: list[int], size: int) -> list[int]:

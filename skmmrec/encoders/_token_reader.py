@@ -8,19 +8,16 @@ tokenizer of its own, whose settings never change, and takes nothing but the ids
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from skmmrec.encoders._chunks import cut_text
+from skmmrec.encoders._known_words import FEW_TEXTS, KnownWords, Tokens, read_texts
 from skmmrec.runtime import is_of_item, to_device
 
 if TYPE_CHECKING:
     import torch
-
-Tokens = np.ndarray
-"""The ids of a text's tokens, shape (n_tokens,), with those that frame it."""
 
 # What is tokenised both ways before a reader is used. Each text is of a kind in which
 # tokenizers differ: case and accents, scripts without spaces, characters of several
@@ -95,12 +92,14 @@ class TokenReader:
         self._layout = layout
         self._frame = frame
         self._around = self._surroundings()
+        self._words = _known_words(tokenizer, frame)
 
     def read(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the tokens of texts, however many there are."""
         whole = [self._prompt + text for text in texts] if self._prompt else texts
-        encode = self._tokenizer.encode_batch_fast
-        return _rows(encode(whole, add_special_tokens=self._frame is not None))
+        if self._words is not None:
+            return self._words.read(whole)
+        return read_texts(self._tokenizer, whole, self._frame is not None)
 
     def cut(self, tokens: Tokens) -> Tokens:
         """Shorten a text that is too long for the model."""
@@ -182,27 +181,26 @@ class Padded(NamedTuple):
     constants: dict[str, Any]
 
     def features(self, texts: list[Tokens], device: Any) -> dict[str, Any]:
-        """Return ids and masks of shape (n_texts, n_tokens)."""
+        """Return ids and masks of shape (n_texts, n_tokens), int64.
+
+        Rows are padded on the device: half as many numbers are copied to it.
+        """
         import torch
 
-        ids, mask = self._fill(texts)
-        tokens = to_device(torch.from_numpy(ids), device)
-        made = {
-            "input_ids": tokens,
-            "attention_mask": to_device(torch.from_numpy(mask), device),
-        }
+        lengths = torch.tensor([len(text) for text in texts])
+        width = int(lengths.max())
+        flat = to_device(torch.from_numpy(np.concatenate(texts)), device)
+        sizes, ends = (
+            to_device(each, device)[:, None] for each in (lengths, lengths.cumsum(0))
+        )
+        places = torch.arange(width, device=device) - self.pads_left * (width - sizes)
+        is_full = (places >= 0) & (places < sizes)
+        at = (ends - sizes + places).clamp(0, len(flat) - 1)
+        tokens = flat[at].where(is_full, self.pad).long()
+        made = {"input_ids": tokens, "attention_mask": is_full.long()}
         if self.has_types:
             made["token_type_ids"] = torch.zeros_like(tokens)
         return {**made, **self.constants}
-
-    def _fill(self, texts: list[Tokens]) -> tuple[np.ndarray, np.ndarray]:
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))[:, None]
-        width = int(lengths.max())
-        places = np.arange(width)
-        are_full = places >= width - lengths if self.pads_left else places < lengths
-        ids = np.full(are_full.shape, self.pad, np.int64)
-        ids[are_full] = np.concatenate(texts)
-        return ids, are_full.astype(np.int64)
 
 
 class Flat(NamedTuple):
@@ -329,6 +327,25 @@ def _reads_words(tokenizer: Any) -> bool:
     )
 
 
+def _known_words(tokenizer: Any, frame: Frame | None) -> KnownWords | None:
+    """Return what reads texts by their words, where that gives the same tokens."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    if (
+        not _reads_words(tokenizer)
+        or tokenizer.truncation is not None
+        or any(" " in token.content for token in added)
+    ):
+        return None
+    nothing = np.empty(0, np.int32)
+    before, after = (nothing, nothing) if frame is None else frame[:2]
+    words = KnownWords(tokenizer, before, after)
+    # What comes often is put together.
+    probes = _PROBES * FEW_TEXTS
+    whole = read_texts(tokenizer, probes, frame is not None)
+    found = zip(words.read(probes), whole, strict=True)
+    return words if all(np.array_equal(*pair) for pair in found) else None
+
+
 def _are_apart(text: str, encoding: Any, sizes: list[int]) -> bool:
     """Tell whether white space lies between the pieces of a text, by their sizes."""
     begins = np.cumsum(sizes)[:-1].tolist()
@@ -384,12 +401,3 @@ def _are_equal(given: dict[str, Any], expected: dict[str, Any]) -> bool:
 
     are_named_alike = given.keys() == expected.keys()
     return are_named_alike and all(is_equal(given[k], expected[k]) for k in given)
-
-
-def _rows(encodings: list[Any]) -> list[Tokens]:
-    """Return the ids of encodings, as parts of one array."""
-    ids = [encoding.ids for encoding in encodings]
-    ends = np.cumsum([0, *map(len, ids)])
-    flat = np.fromiter(chain.from_iterable(ids), np.int32, ends[-1])
-    spans = zip(ends.tolist(), ends[1:].tolist(), strict=False)
-    return [flat[start:end] for start, end in spans]

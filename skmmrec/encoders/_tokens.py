@@ -90,8 +90,10 @@ def note_unknown_ids(contents: list[Pieces], unknown: int, n_framing: int) -> No
     `n_framing` how many tokens of each piece are not of the text.
     """
     pieces = [tokens for content in contents for tokens, _ in content]
-    sizes = np.array([[sum(len(t) for t, _ in c), len(c)] for c in contents])
     are_unknown = np.concatenate(pieces) == unknown
+    if not are_unknown.any():
+        return
+    sizes = np.array([[sum(len(t) for t, _ in c), len(c)] for c in contents])
     seen = np.append(0, np.cumsum(are_unknown))[np.cumsum([0, *sizes[:, 0]])]
     shares = np.diff(seen) / np.maximum(sizes[:, 0] - n_framing * sizes[:, 1], 1)
     for row in np.flatnonzero(shares).tolist():

@@ -143,7 +143,9 @@ _UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}
 
 def _is_blank(text: str) -> bool:
     rest = text.strip()
-    return not rest or all(category(character) in _UNSEEN for character in rest)
+    if not rest or rest[0].isalnum():
+        return not rest
+    return all(category(character) in _UNSEEN for character in rest)
 
 
 def refuse_mask(array: Any, parts: str) -> None:

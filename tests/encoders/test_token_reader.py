@@ -30,6 +30,7 @@ from transformers import (
 
 from skmmrec.encoders import TextEncoder
 from skmmrec.encoders._embedders import Embedder, cast_weights
+from skmmrec.encoders._known_words import FEW_TEXTS
 from skmmrec.encoders._sentence_models import SentenceModel
 from skmmrec.encoders._token_reader import token_reader
 from skmmrec.runtime import TOKENS_AT_ONCE, BatchLimit
@@ -176,9 +177,11 @@ def assert_same_features(given, expected):
 def test_a_network_is_given_what_the_library_gives(transformer, prompt, texts):
     reader = token_reader(transformer, prompt)
     assert reader is not None
-    tokens = [reader.cut(row) for row in reader.read(texts)]
-    expected = transformer.preprocess(texts, prompt=prompt)
-    assert_same_features(reader.features(tokens, CPU), expected)
+    # Words of many texts are read once, and looked up from then on.
+    for several in (texts, texts * FEW_TEXTS, texts * FEW_TEXTS):
+        tokens = [reader.cut(row) for row in reader.read(several)]
+        expected = transformer.preprocess(several, prompt=prompt)
+        assert_same_features(reader.features(tokens, CPU), expected)
 
 
 @pytest.mark.parametrize("prompt", ["", "ab ", "word"])
@@ -304,7 +307,8 @@ def test_each_text_is_tokenised_once(minilm, monkeypatch):
 
     reader = minilm._model._reader
     counting = Counting(reader._tokenizer)
-    monkeypatch.setattr(reader, "_tokenizer", counting)
+    for owner in (reader, reader._words):
+        monkeypatch.setattr(owner, "_tokenizer", counting)
     texts = ["a dog barks. " * n for n in (1, 20, 400)] + ["a cat"]
     contents = minilm._model.prepare_many(texts)
     assert [len(content) > 1 for content in contents] == [False, False, True, False]

@@ -1,0 +1,183 @@
+"""Texts that are put together from known words have the tokens of the whole text."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
+
+from skmmrec.encoders import TextEncoder, _known_words
+from skmmrec.encoders._known_words import FEW_TEXTS, MAX_LETTERS, KnownWords
+from skmmrec.encoders._token_reader import Frame, TokenReader
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *".,'ß0", *LETTERS, "the", "moon", "漢"]
+PIECES += [f"##{letter}" for letter in LETTERS]
+WORDS = st.text(
+    st.sampled_from("abthemoon.,'AÉßé\u0301\u200d\t\n\u00a0漢字🐶ﬁ0[]")
+    | st.characters(exclude_categories=["Cs"]),
+    max_size=12,
+) | st.sampled_from(["the", "moon", "[CLS]", "[SEP]x", "<tag>", "a<tag>b", "x" * 120])
+TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
+
+
+def tokenizer(**options):
+    """As of BERT, with a token that somebody added."""
+    vocabulary = {piece: i for i, piece in enumerate(PIECES)}
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(**options)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    made.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    made.add_tokens([AddedToken("<tag>", single_word=True, lstrip=True, rstrip=True)])
+    return made
+
+
+def known_words(made):
+    return KnownWords(made, np.array([2], np.int32), np.array([3], np.int32))
+
+
+class Counting:
+    """A tokenizer that notes what it is given."""
+
+    def __init__(self, made):
+        self.made = made
+        self.given = []
+
+    def encode_batch_fast(self, texts, **options):
+        self.given += texts
+        return self.made.encode_batch_fast(texts, **options)
+
+
+def assert_read(words, made, texts):
+    rows = words.read(texts)
+    assert {row.dtype for row in rows} <= {np.dtype(np.int32)}
+    assert [row.tolist() for row in rows] == [
+        encoding.ids for encoding in made.encode_batch_fast(texts)
+    ]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lowercase": False}, {"clean_text": False}], ids=str
+)
+@settings(max_examples=60)
+@given(
+    batches=st.lists(
+        st.tuples(st.lists(TEXTS, min_size=1, max_size=30), st.sampled_from([1, 2, 20]))
+    )
+)
+def test_tokens_are_those_of_the_whole_text(options, batches):
+    made = tokenizer(**options)
+    words = known_words(made)
+    for texts, copies in batches:
+        assert_read(words, made, texts * copies)
+
+
+def test_a_word_that_comes_again_is_not_tokenised_again():
+    counting = Counting(tokenizer())
+    words = known_words(counting)
+    words.read(["the moon, the dog"] * FEW_TEXTS)
+    assert counting.given == ["the", "moon,", "dog"]
+    words.read(["the dog the  moon, the dog"] * FEW_TEXTS)
+    assert counting.given == ["the", "moon,", "dog", ""]
+
+
+def test_few_new_words_are_tokenised_by_themselves_and_many_with_their_text():
+    counting = Counting(tokenizer())
+    words = known_words(counting)
+    words.read(["the moon"] * FEW_TEXTS)
+    counting.given.clear()
+    mostly_known = "the the the the the the dog"
+    mostly_new = "cat bird the fish"
+    assert_read(words, counting.made, [mostly_known, mostly_new, *["the"] * FEW_TEXTS])
+    assert counting.given == ["dog", mostly_new]
+
+
+def test_few_texts_are_read_as_they_are():
+    counting = Counting(tokenizer())
+    texts = ["the moon"] * (FEW_TEXTS - 1)
+    known_words(counting).read(texts)
+    assert counting.given == texts
+
+
+def test_what_is_kept_has_an_end(monkeypatch):
+    """More words are read with each text that has them, to the same tokens."""
+    monkeypatch.setattr(_known_words, "MAX_WORDS", 6)
+    made = tokenizer()
+    words = known_words(made)
+    for first in LETTERS:
+        assert_read(words, made, [f"the {first}moon {first}"] * FEW_TEXTS)
+    assert len(words._words) <= 6
+    assert len(words._places) == len(words._words)
+
+
+def test_long_words_are_not_kept():
+    counting = Counting(tokenizer())
+    words = known_words(counting)
+    text = "the " + "a" * (MAX_LETTERS + 1)
+    for _ in range(2):
+        assert_read(words, counting.made, [text] * FEW_TEXTS)
+    assert counting.given == ["the", *[text] * 2 * FEW_TEXTS]
+
+
+def test_a_text_that_cannot_be_read_leaves_no_words_behind():
+    made = tokenizer()
+    words = known_words(made)
+    with pytest.raises(TypeError):
+        words.read(["moon \ud800 dog"] * FEW_TEXTS)
+    assert_read(words, made, ["the moon dog"] * FEW_TEXTS)
+
+
+def test_threads_learn_at_the_same_time():
+    made = tokenizer()
+    words = known_words(made)
+    rng = np.random.default_rng(0)
+    letters = np.array([*LETTERS])
+    batches = [
+        [" ".join(["".join(rng.choice(letters, 2)) for _ in range(9)])] * FEW_TEXTS
+        for _ in range(200)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(words.read, batches))
+    for texts, rows in zip(batches, found, strict=True):
+        assert rows[0].tolist() == made.encode(texts[0]).ids
+    assert len(words._places) == len(words._words)
+
+
+def test_tokenizers_whose_words_depend_on_others_are_not_read_by_words():
+    frame = Frame(np.array([2], np.int32), np.array([3], np.int32), None, False)
+
+    def reads_by_words(made, frame=frame):
+        return TokenReader(made, "", None, frame)._words is not None
+
+    assert reads_by_words(tokenizer())
+    with_spaces = tokenizer()
+    with_spaces.add_tokens(["new york"])
+    assert not reads_by_words(with_spaces)
+    by_bytes = tokenizer()
+    by_bytes.pre_tokenizer = pre_tokenizers.ByteLevel()
+    assert not reads_by_words(by_bytes)
+    cut = tokenizer()
+    cut.enable_truncation(4)
+    assert not reads_by_words(cut, None)
+
+
+def test_static_embeddings_are_looked_up_by_the_same_words(tmp_path):
+    module = StaticEmbedding(tokenizer(), embedding_dim=4)
+    SentenceTransformer(modules=[module], device="cpu").save(str(tmp_path / "static"))
+    encoder = TextEncoder(tmp_path / "static").fit(["any"])
+    assert encoder._model._reader._words is not None
+    texts = [f"the moon {letter}" for letter in LETTERS]
+    library = encoder._model._embedder.transformer.encode(texts)
+    library /= np.linalg.norm(library, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.transform(texts), library, rtol=1e-5, atol=1e-6)
