@@ -1,12 +1,14 @@
 """What the host does for each item, against its parts alone, in one process.
 
-    python benchmarks/host_path.py [texts|pictures|sounds ...] [--size 1.0]
+    python benchmarks/host_path.py [texts|words|pictures|sounds ...] [--size 1.0]
 
 The networks of the encoders are replaced by nothing: they give ones, at once. All the
 rest of an encoder runs. Beside it run the parts that no encoder can do without:
 
 - texts: the tokenizer of transformers in one call, ``encode_batch_fast`` of the library
   below it, and the encoder that tokenises whole texts;
+- words: tokenizers alone, in batches of 512, in whole against words that are looked up
+  (overviews need ``SKMMREC_DATA_HOME``);
 - pictures: open_clip's own transform; torchvision's JPEG decoder and its resize of
   bytes; Pillow's decoder at a fraction of the size, and its resize;
 - sounds: soundfile, the mean of two channels, and soxr.
@@ -21,11 +23,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import platform
 import resource
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from threading import Thread
@@ -36,15 +40,22 @@ import soundfile
 import soxr
 import torch
 from encoders import IMAGE, TEXT, picture_files, sentences
+from gpu import sentences as made_sentences
 from PIL import Image
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from skmmrec.datasets import load_movielens_posters
 from skmmrec.encoders import AudioEncoder, ImageEncoder, TextEncoder
+from skmmrec.encoders._known_words import KnownWords, read_texts
 from skmmrec.encoders._open_clip import load_open_clip
+from skmmrec.encoders._word_borders import word_test
 
 REPEATS = 7
+# Texts that are tokenised together.
+BATCH = 512
 # In Hz: of compact discs, and what the networks for sounds take.
 DISC, NETWORK = 44_100, 32_000
 
@@ -139,6 +150,65 @@ def bench_texts(size: float, folder: Path) -> None:
         "the encoder, without words that it knows": by_whole_texts,
     }
     report("texts of 3 to 80 words", encoder, texts, parts)
+
+
+def bench_words(size: float, folder: Path) -> None:
+    """Texts by the words that are known, against the tokenizer on whole texts."""
+    made = made_sentences(int(20_000 * size))
+    letters = np.array([*"abcdefghijklmnopqrstuvwxyz"])
+    drawn = np.random.default_rng(0).choice(letters, (int(4_000 * size), 40, 12))
+    columns = {
+        "made texts": made,
+        "words of random letters": [" ".join(map("".join, rows)) for rows in drawn],
+    }
+    if "SKMMREC_DATA_HOME" in os.environ:
+        films = load_movielens_posters().item_table
+        columns["overviews of films"] = films["overview"].dropna().tolist()
+    word_pieces = TextEncoder(TEXT, device="cpu").fit(["any"])._model._reader
+    for kind, tokenizer in {
+        "of MiniLM": word_pieces._tokenizer,
+        "as of XLM-R": marked_pieces(list(chain(*columns.values()))),
+    }.items():
+        for name, texts in columns.items():
+            report_words(f"{name}, tokenizer {kind}", tokenizer, texts)
+
+
+def report_words(name: str, tokenizer: Any, texts: list[str]) -> None:
+    """Print how fast texts are read in whole, by new words, and by known ones."""
+    nothing = np.empty(0, np.int32)
+    is_apart = word_test(tokenizer)
+    assert is_apart is not None
+
+    def new() -> KnownWords:
+        return KnownWords(tokenizer, is_apart, nothing, nothing)
+
+    def in_batches(read: Callable[[list[str]], object]) -> None:
+        for start in range(0, len(texts), BATCH):
+            read(texts[start : start + BATCH])
+
+    known = new()
+    sides: Parts = {
+        "in whole": lambda: in_batches(lambda part: read_texts(tokenizer, part, False)),
+        "the first time": lambda: in_batches(new().read),
+        "once its words are known": lambda: in_batches(known.read),
+    }
+    seconds = {side: median(each) for side, each in processor_seconds(sides).items()}
+    print(name)
+    for side, each in seconds.items():
+        ratio = seconds["in whole"] / each
+        print(f"    {side:54} {len(texts) / each:8.0f}   ratio {ratio:.2f}", flush=True)
+
+
+def marked_pieces(texts: list[str]) -> Tokenizer:
+    """Train a tokenizer that puts a mark before each word."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=8000, unk_token="<unk>", special_tokens=["<unk>"]
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
 
 
 def bench_pictures(size: float, folder: Path) -> None:
@@ -249,7 +319,12 @@ def sound_parts(paths: list[Path]) -> None:
 
 
 def main() -> None:
-    benches = {"texts": bench_texts, "pictures": bench_pictures, "sounds": bench_sounds}
+    benches = {
+        "texts": bench_texts,
+        "words": bench_words,
+        "pictures": bench_pictures,
+        "sounds": bench_sounds,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(benches))
     parser.add_argument("--size", type=float, default=1.0, help="scales the inputs")

@@ -7,7 +7,7 @@ uses few words often. To look one up takes a tenth of the time of tokenising it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, pairwise, repeat
 from typing import Any, NamedTuple
 
@@ -68,14 +68,22 @@ class KnownWords:
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        One that reads what lies between two spaces by itself, and neither cuts nor
-        pads.
+        One that neither cuts nor pads.
+    is_apart : callable
+        Tells of a word whether its tokens are the same, whatever stands beside it.
     before, after : ndarray of int32
         The tokens that it puts around a text.
     """
 
-    def __init__(self, tokenizer: Any, before: Tokens, after: Tokens) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        is_apart: Callable[[str], bool],
+        before: Tokens,
+        after: Tokens,
+    ) -> None:
         self._tokenizer = tokenizer
+        self._is_apart = is_apart
         self._places: dict[str | int, int] = {_BEGIN: _BEGIN, _END: _END}
         nothing = _Words(np.empty(0, np.int32), np.zeros(1, np.int64))
         self._words = nothing.and_also([before, after])
@@ -130,7 +138,8 @@ class KnownWords:
         words, places = self._words, _look_up(self._places, asked)
         unknown = np.flatnonzero(places == _UNKNOWN)
         left = [asked[i] for i in unknown.tolist()]
-        if new := _worth_reading(left, owners[unknown], sizes):
+        worth = _worth_reading(left, owners[unknown], sizes)
+        if new := [word for word in worth if self._is_apart(word)]:
             more = words.and_also(read_texts(self._tokenizer, new, is_framed=False))
             numbers = dict(zip(new, range(len(words), len(more)), strict=True))
             places[unknown] = _look_up(numbers, left)

@@ -14,6 +14,7 @@ import numpy as np
 
 from skmmrec.encoders._chunks import cut_text
 from skmmrec.encoders._known_words import FEW_TEXTS, KnownWords, Tokens, read_texts
+from skmmrec.encoders._word_borders import reads_words, word_test
 from skmmrec.runtime import is_of_item, to_device
 
 if TYPE_CHECKING:
@@ -140,11 +141,7 @@ class TokenReader:
     def _surroundings(self) -> tuple[Tokens, Tokens] | None:
         """Return what stands around each text, if a text has the same tokens alone."""
         ends_in_space = not self._prompt or self._prompt[-1] in _SPACES
-        if (
-            self._frame is None
-            or not ends_in_space
-            or not _reads_words(self._tokenizer)
-        ):
+        if self._frame is None or not ends_in_space or not reads_words(self._tokenizer):
             return None
         prompt = self._tokenizer.encode(self._prompt, add_special_tokens=False)
         before = np.append(self._frame.before, np.array(prompt.ids, np.int32))
@@ -316,29 +313,14 @@ def _frame(own: Any, tokenizer: Any) -> Frame | None:
     return Frame(before, after, limit, tokenizer.truncation_side == "left")
 
 
-def _reads_words(tokenizer: Any) -> bool:
-    """Tell whether words between spaces are tokenised one by one, as by BERT."""
-    from tokenizers import models, normalizers, pre_tokenizers
-
-    return (
-        type(tokenizer.normalizer) is normalizers.BertNormalizer
-        and type(tokenizer.pre_tokenizer) is pre_tokenizers.BertPreTokenizer
-        and type(tokenizer.model) is models.WordPiece
-    )
-
-
 def _known_words(tokenizer: Any, frame: Frame | None) -> KnownWords | None:
     """Return what reads texts by their words, where that gives the same tokens."""
-    added = tokenizer.get_added_tokens_decoder().values()
-    if (
-        not _reads_words(tokenizer)
-        or tokenizer.truncation is not None
-        or any(" " in token.content for token in added)
-    ):
+    is_apart = word_test(tokenizer)
+    if is_apart is None or tokenizer.truncation is not None:
         return None
     nothing = np.empty(0, np.int32)
     before, after = (nothing, nothing) if frame is None else frame[:2]
-    words = KnownWords(tokenizer, before, after)
+    words = KnownWords(tokenizer, is_apart, before, after)
     # What comes often is put together.
     probes = _PROBES * FEW_TEXTS
     whole = read_texts(tokenizer, probes, frame is not None)

@@ -9,6 +9,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import (
     AddedToken,
+    Regex,
     Tokenizer,
     models,
     normalizers,
@@ -18,7 +19,8 @@ from tokenizers import (
 
 from skmmrec.encoders import TextEncoder, _known_words
 from skmmrec.encoders._known_words import FEW_TEXTS, MAX_LETTERS, KnownWords
-from skmmrec.encoders._token_reader import Frame, TokenReader
+from skmmrec.encoders._token_reader import TokenReader
+from skmmrec.encoders._word_borders import word_test
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *".,'ß0", *LETTERS, "the", "moon", "漢"]
@@ -27,7 +29,9 @@ WORDS = st.text(
     st.sampled_from("abthemoon.,'AÉßé\u0301\u200d\t\n\u00a0漢字🐶ﬁ0[]")
     | st.characters(exclude_categories=["Cs"]),
     max_size=12,
-) | st.sampled_from(["the", "moon", "[CLS]", "[SEP]x", "<tag>", "a<tag>b", "x" * 120])
+) | st.sampled_from(
+    ["the", "moon", "[CLS]", "[SEP]x", "<tag>", "a<tag>b", "x" * 120, "\u00b4", "▁the"]
+)
 TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
 
 
@@ -43,8 +47,49 @@ def tokenizer(**options):
     return made
 
 
+def unigrams(normalizer, *before, **options):
+    """As of XLM-R: each word begins with a mark, and a token takes its space along."""
+    words = [(f"{mark}{c}", -4.0) for c in [*LETTERS, *".,'ß0漢"] for mark in ("▁", "")]
+    words += [("▁", -2.0), ("▁the", -3.0), ("oon", -3.0), ("▁▁", -1.0)]
+    vocabulary = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *words]
+    made = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
+    if normalizer is not None:
+        made.normalizer = normalizer
+    last = pre_tokenizers.Metaspace(**options)
+    made.pre_tokenizer = pre_tokenizers.Sequence([*before, last]) if before else last
+    made.add_special_tokens(["[CLS]", "</s>", AddedToken("[SEP]", lstrip=True)])
+    made.add_tokens([AddedToken("<tag>", single_word=True), AddedToken("x0")])
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return made
+
+
 def known_words(made):
-    return KnownWords(made, np.array([2], np.int32), np.array([3], np.int32))
+    is_apart = word_test(getattr(made, "made", made))
+    before, after = (np.array(one, np.int32) for one in frame_of(made))
+    return KnownWords(made, is_apart, before, after)
+
+
+def frame_of(made):
+    ids = getattr(made, "made", made).encode("").ids
+    return ids[:1], ids[1:]
+
+
+ONE_SPACE = normalizers.Replace(Regex(" {2,}"), " ")
+TOKENIZERS = {
+    "lower case": tokenizer(),
+    "any case": tokenizer(lowercase=False),
+    "control characters": tokenizer(clean_text=False),
+    "marks": unigrams(None),
+    "marks alone": unigrams(normalizers.NFKC(), pre_tokenizers.WhitespaceSplit()),
+    "marks after one space": unigrams(
+        normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), ONE_SPACE])
+    ),
+    "marks, no accents": unigrams(
+        normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
+    ),
+}
 
 
 class Counting:
@@ -67,17 +112,15 @@ def assert_read(words, made, texts):
     ]
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"lowercase": False}, {"clean_text": False}], ids=str
-)
+@pytest.mark.parametrize("kind", TOKENIZERS)
 @settings(max_examples=60)
 @given(
     batches=st.lists(
         st.tuples(st.lists(TEXTS, min_size=1, max_size=30), st.sampled_from([1, 2, 20]))
     )
 )
-def test_tokens_are_those_of_the_whole_text(options, batches):
-    made = tokenizer(**options)
+def test_tokens_are_those_of_the_whole_text(kind, batches):
+    made = TOKENIZERS[kind]
     words = known_words(made)
     for texts, copies in batches:
         assert_read(words, made, texts * copies)
@@ -154,22 +197,42 @@ def test_threads_learn_at_the_same_time():
     assert len(words._places) == len(words._words)
 
 
-def test_tokenizers_whose_words_depend_on_others_are_not_read_by_words():
-    frame = Frame(np.array([2], np.int32), np.array([3], np.int32), None, False)
+def replaced(made, **parts):
+    for name, part in parts.items():
+        setattr(made, name, part)
+    return made
 
-    def reads_by_words(made, frame=frame):
-        return TokenReader(made, "", None, frame)._words is not None
 
-    assert reads_by_words(tokenizer())
-    with_spaces = tokenizer()
-    with_spaces.add_tokens(["new york"])
-    assert not reads_by_words(with_spaces)
-    by_bytes = tokenizer()
-    by_bytes.pre_tokenizer = pre_tokenizers.ByteLevel()
-    assert not reads_by_words(by_bytes)
-    cut = tokenizer()
-    cut.enable_truncation(4)
-    assert not reads_by_words(cut, None)
+def with_space_in_a_token():
+    made = tokenizer()
+    made.add_tokens(["new york"])
+    return made
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        with_space_in_a_token(),
+        replaced(tokenizer(), pre_tokenizer=pre_tokenizers.ByteLevel()),
+        replaced(tokenizer(), normalizer=normalizers.Strip()),
+        unigrams(normalizers.Strip()),
+        unigrams(normalizers.Sequence([normalizers.NFKC(), normalizers.Strip()])),
+        unigrams(normalizers.Replace("a", "b")),
+        unigrams(None, prepend_scheme="first"),
+        unigrams(None, split=False),
+        unigrams(None, pre_tokenizers.Digits()),
+        Tokenizer(models.WordLevel({"a": 0}, unk_token="a")),
+    ],
+)
+def test_words_of_other_tokenizers_are_not_known_to_be_apart(made):
+    assert word_test(made) is None
+
+
+def test_tokenizers_that_cut_are_given_whole_texts():
+    made = replaced(tokenizer(), post_processor=None)
+    assert TokenReader(made, "", None, None)._words is not None
+    made.enable_truncation(4)
+    assert TokenReader(made, "", None, None)._words is None
 
 
 def test_static_embeddings_are_looked_up_by_the_same_words(tmp_path):
