@@ -115,6 +115,46 @@ def test_a_trial_on_a_gpu_chooses_what_one_on_the_host_chooses(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
+def in_order():
+    """Likes of items on a ring, of which each is mostly followed by the next."""
+    n_users, n_likes, n_items = 220, 12, 40
+    rng = np.random.default_rng(0)
+    leaps = rng.integers(2, n_items, (n_users, n_likes))
+    steps = np.where(rng.random((n_users, n_likes)) < 0.85, 1, leaps)
+    items = steps.cumsum(axis=1) % n_items
+    X = pd.DataFrame({"user_id": np.repeat(np.arange(n_users), n_likes)})
+    X["item_id"], X["timestamp"] = items.ravel(), np.tile(np.arange(n_likes), n_users)
+    return X.drop_duplicates(["user_id", "item_id"])
+
+
+def test_what_comes_next_is_learned_on_a_gpu_as_on_the_host(two_generators):
+    """The half-life that a trial chooses, and the memory, are the same."""
+
+    def fitted(device):
+        training = Training(
+            max_epochs=3, batch_size=128, precision="float32", cuda_graphs=False
+        )
+        recommender = MultimodalFusionRecommender(
+            n_factors=4, device=device, random_state=0, training=training
+        )
+        return recommender.fit(in_order())
+
+    expected = fitted("cpu")
+    assert expected.choices_["half_life"].reason.startswith("by NDCG@20 of likes held")
+    assert expected.half_life_ is not None
+    assert expected.choices_["memory"].value > 0
+    with pretended_gpus():
+        found = fitted("cuda:1")
+    assert found.half_life_ == expected.half_life_
+    np.testing.assert_array_equal(found.memory_.neighbors, expected.memory_.neighbors)
+    for one, other in (
+        (found.memory_.weights, expected.memory_.weights),
+        (found.user_vectors_, expected.user_vectors_),
+        (found.recommend(k=5).score, expected.recommend(k=5).score),
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_apples_gpus_are_asked_for_no_float64():
     with pretended_gpus():
         found = lived("mps:0", **CASES["ratings"])
