@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
 
 from skmmrec.interactions import History
 from skmmrec.recommender.memory._item_memory import ItemMemory
+from skmmrec.recommender.memory._pair_sums import PairSums
 from skmmrec.recommender.memory._sparse_linear import Reconstruction, reconstruct
 
 if TYPE_CHECKING:
@@ -76,27 +76,13 @@ class MemoryOfLikes:
         if not ordered:
             return cls(reconstruct(likes, N_NEIGHBORS, L2, where))
         likes = likes * np.float32(TOGETHER**0.5)
-        met, wanted = (csr_array(vstack([part, likes])) for part in _steps(recent))
-        return cls(reconstruct(met, N_NEIGHBORS, NEXT_L2, wanted=wanted))
+        sums = PairSums.of(recent, WINDOW, FADES)
+        return cls(reconstruct(likes, N_NEIGHBORS, NEXT_L2, sums=sums))
 
     def weighed(self, power: float, half_life: float | None = None) -> ItemMemory:
         """Return lists whose weights are those for a power."""
         said = self.found.said(power)
         return ItemMemory.of_matrix(said, N_NEIGHBORS, EXPONENT, half_life)
-
-
-def _steps(history: History) -> tuple[csr_array, csr_array]:
-    """Likes that come before each like, and the like itself: (n_likes, n_items)."""
-    n_likes, items = len(history.items), history.items
-    place = np.arange(n_likes) - history.offsets[history.users]
-    lags = np.arange(1, WINDOW + 1)
-    rows, steps = np.nonzero(place[:, None] >= lags)
-    weights = (0.5 ** ((lags - 1) / FADES)).astype(np.float32)[steps]
-    at = rows, items[rows - lags[steps]]
-    shape = n_likes, history.n_items
-    before = csr_array((weights, at), shape=shape)
-    ones = np.ones(n_likes, np.float32)
-    return before, csr_array((ones, (np.arange(n_likes), items)), shape=shape)
 
 
 def spread_users(n_items: int) -> int:

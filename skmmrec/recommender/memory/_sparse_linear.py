@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array, hstack
+from scipy.sparse import csc_array, csr_array, diags_array, eye_array, hstack
 
 from skmmrec.recommender.memory._errors import too_small
+from skmmrec.recommender.memory._pair_sums import Lookup, PairSums
 from skmmrec.retrieval import nearest_rows, squared_lengths, unit_rows
 
 if TYPE_CHECKING:
@@ -65,33 +66,57 @@ def reconstruct(
     n_neighbors: int,
     l2: float,
     where: torch.device | None = None,
-    wanted: csr_array | None = None,
+    sums: PairSums | None = None,
 ) -> Reconstruction:
     """Reconstruct the likes of each item from those of its nearest neighbours.
 
     `met`, of shape (n_users, n_items), has a 1 for each like. Neighbours are those with
     the greatest cosine of co-occurrence; `l2` is the penalty of the squared weights.
-    `where` is an accelerator to compute on, if there are few enough items. `wanted`, of
-    the same shape, is reconstructed from `met` in place of `met` itself, on the host.
+    `where` is an accelerator to compute on, if there are few enough items. With `sums`,
+    likes are also reconstructed from those before them, on the host.
+
     A ValueError says that `l2` is too small for likes that are collinear.
     """
-    if where is not None and wanted is None and met.shape[1] <= MAX_DENSE:
+    if where is not None and sums is None and met.shape[1] <= MAX_DENSE:
         from skmmrec.recommender.memory._dense import reconstruct_densely
 
         return Reconstruction(*reconstruct_densely(met, n_neighbors, l2, where))
     columns = csc_array(met)
-    asked = columns if wanted is None else csc_array(wanted)
-    likes = csr_array(asked.T)
+    likes = csr_array(columns.T)
     # Nothing explains an item without neighbours. Those of a trial are many.
     left = squared_lengths(likes) + l2
-    units = unit_rows(likes)
-    others = units if wanted is None else unit_rows(csr_array(columns.T))
-    nearest = nearest_rows(units, others, n_neighbors)
-    del likes, units, others  # as large as what they are made of
-    for items, weights, rest in _solutions(columns, asked, nearest, l2):
+    if sums is None:
+        units = unit_rows(likes)
+        nearest = nearest_rows(units, units, n_neighbors)
+        del units  # as large as what they are made of
+    else:
+        left += sums.likes
+        nearest = _nearest_before(likes, sums, n_neighbors)
+    nearest.sort_indices()
+    solved = _Solver(columns, nearest, l2, sums)
+    for items, weights, explained in solved.all():
         nearest.data[_entries(nearest, items)] = weights
-        left[items] = rest
+        left[items] -= explained
     return Reconstruction(nearest, left)
+
+
+def _nearest_before(likes: csr_array, sums: PairSums, n_neighbors: int) -> csr_array:
+    """Find the neighbours of each item among those that come before or together.
+
+    `likes` is of shape (n_items, n_users).
+    """
+    own = squared_lengths(likes)
+    lengths = own + sums.likes, own + sums.beside.diagonal()
+    scales = (
+        diags_array(1 / np.sqrt(np.where(each == 0, 1.0, each))) for each in lengths
+    )
+    wanted = hstack([likes, eye_array(len(own))])
+    met = hstack([likes, sums.before])
+    left, right = (
+        csr_array(scale @ side, dtype=np.float32)
+        for scale, side in zip(scales, (wanted, met), strict=True)
+    )
+    return nearest_rows(left, right, n_neighbors)
 
 
 def _entries(matrix: csr_array, rows: NDArray) -> slice:
@@ -99,57 +124,77 @@ def _entries(matrix: csr_array, rows: NDArray) -> slice:
     return slice(matrix.indptr[rows[0]], matrix.indptr[rows[-1] + 1])
 
 
-def _solutions(
-    met: csc_array, wanted: csc_array, nearest: csr_array, l2: float
-) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
-    """Yield items, the weights of each one's neighbours in order, and what is left."""
-    lengths = np.diff(nearest.indptr)
-    step = max(1, ITEMS_AT_ONCE // (int(lengths.max(initial=0)) + 1))
-    spoken_of, numbers = np.flatnonzero(lengths), np.empty(met.shape[0], np.int64)
-    for start in range(0, len(spoken_of), step):
-        items = spoken_of[start : start + step]
-        yield items, *_solve(met, wanted, nearest, items, l2, numbers)
+class _Solver:
+    """Solves the normal equations of items, some at once.
 
-
-def _solve(
-    met: csc_array,
-    wanted: csc_array,
-    nearest: csr_array,
-    items: NDArray,
-    l2: float,
-    numbers: NDArray,
-) -> tuple[NDArray, NDArray]:
-    """Solve the normal equations of some items, all at once.
-
-    `numbers`, of shape (n_users,), is written over.
+    Parameters
+    ----------
+    met : csc_array of shape (n_users, n_items)
+        Likes.
+    nearest : csr_array of shape (n_items, n_items)
+        Neighbours of each item, whose columns ascend.
+    l2 : float
+        Penalty.
+    sums : PairSums or None
+        Of the likes before each like.
     """
-    rows = nearest[items]
-    lengths = np.diff(rows.indptr)
-    if wanted is met:
-        named = np.concatenate([rows.indices, items])
+
+    def __init__(
+        self, met: csc_array, nearest: csr_array, l2: float, sums: PairSums | None
+    ) -> None:
+        self._met, self._nearest, self._l2 = met, nearest, l2
+        self._numbers = np.empty(met.shape[0], np.int64)
+        self._sums = sums and (Lookup(sums.before), Lookup(sums.beside))
+
+    def all(self) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+        """Yield items, the weights of each one's neighbours, and what they explain."""
+        lengths = np.diff(self._nearest.indptr)
+        step = max(1, ITEMS_AT_ONCE // (int(lengths.max(initial=0)) + 1))
+        spoken_of = np.flatnonzero(lengths)
+        for start in range(0, len(spoken_of), step):
+            items = spoken_of[start : start + step]
+            yield items, *self._solve(items)
+
+    def _solve(self, items: NDArray) -> tuple[NDArray, NDArray]:
+        rows = self._nearest[items]
+        lengths = np.diff(rows.indptr)
+        # Items with few neighbours have places that are left over: nothing is there.
+        filled = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        near = np.zeros(filled.shape, np.intp)
+        near[filled] = rows.indices
+        grams, answers = self._equations(near, filled, items)
+        grams[~(filled[:, :, None] & filled[:, None, :])] = 0.0
+        number = np.arange(filled.shape[1])
+        grams[:, number, number] += self._l2
+        answers = np.where(filled, answers, 0.0)
+        try:
+            weights = np.linalg.solve(grams, answers[:, :, None])[:, :, 0]
+        except np.linalg.LinAlgError as error:
+            raise ValueError(too_small(self._l2)) from error
+        explained = np.einsum("nk,nk->n", weights, answers)
+        return weights[filled].astype(np.float32), explained
+
+    def _equations(
+        self, near: NDArray, filled: NDArray, items: NDArray
+    ) -> tuple[NDArray, NDArray]:
+        """Products of the neighbours with one another, and with each item."""
+        named = np.concatenate([near.ravel(), items])
         some, local = np.unique(named, return_inverse=True)
-        columns, own = met[:, some], local[len(rows.indices) :]
-    else:
-        some, local = np.unique(rows.indices, return_inverse=True)
-        columns = csc_array(hstack([met[:, some], wanted[:, items]]))
-        own = len(some) + np.arange(len(items))
-    columns = _of_few_users(columns.astype(np.float64), numbers)
-    together = (columns.T @ columns).toarray()
-    # Items with few neighbours have places that are left over: nothing is there.
-    filled = np.arange(lengths.max(initial=0)) < lengths[:, None]
-    places = np.zeros(filled.shape, np.intp)
-    places[filled] = local[: len(rows.indices)]
-    grams = together[places[:, :, None], places[:, None, :]]
-    grams[~(filled[:, :, None] & filled[:, None, :])] = 0.0
-    number = np.arange(filled.shape[1])
-    grams[:, number, number] += l2
-    answers = np.where(filled, together[places, own[:, None]], 0.0)
-    try:
-        weights = np.linalg.solve(grams, answers[:, :, None])[:, :, 0]
-    except np.linalg.LinAlgError as error:
-        raise ValueError(too_small(l2)) from error
-    left = together[own, own] + l2 - np.einsum("nk,nk->n", weights, answers)
-    return weights[filled].astype(np.float32), left
+        columns = _of_few_users(self._met[:, some].astype(np.float64), self._numbers)
+        together = (columns.T @ columns).toarray()
+        places, own = local[: near.size].reshape(near.shape), local[near.size :]
+        grams = together[places[:, :, None], places[:, None, :]]
+        answers = together[places, own[:, None]]
+        if self._sums is not None:
+            before, beside = self._sums
+            at = np.nonzero(filled)
+            answers[at] += before.at(near[at], items[at[0]])
+            pairs = np.triu_indices(near.shape[1])
+            rows, pair = np.nonzero(filled[:, pairs[1]])
+            one, other = (each[pair] for each in pairs)
+            grams[rows, one, other] += beside.at(near[rows, one], near[rows, other])
+            grams[rows, other, one] = grams[rows, one, other]
+        return grams, answers
 
 
 def _of_few_users(columns: csc_array, numbers: NDArray) -> csc_array:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
 from skmmrec.interactions import History
@@ -11,9 +13,11 @@ from skmmrec.recommender.memory import (
     MemoryOfLikes,
     _dense,
     _item_memory,
+    _pair_sums,
     _sparse_linear,
     neighbour_weights,
 )
+from skmmrec.recommender.memory._pair_sums import Lookup, PairSums
 
 N_USERS, N_ITEMS = 30, 40
 
@@ -171,24 +175,43 @@ def test_long_histories_are_cut_before_they_are_compared(monkeypatch):
 # -- of what comes next --------------------------------------------------------------
 
 
-def test_what_is_wanted_may_be_what_is_met(history):
-    met = history.to_csr()
-    plain = _sparse_linear.reconstruct(met, 5, 2.0)
-    same = _sparse_linear.reconstruct(met, 5, 2.0, wanted=met.copy())
-    np.testing.assert_allclose(
-        same.weights.toarray(), plain.weights.toarray(), rtol=1e-5, atol=1e-6
-    )
-    np.testing.assert_allclose(same.left, plain.left, rtol=1e-5, atol=1e-6)
+def rows_of(history, window, fades):
+    """Weights of the likes before each like, and the like itself, one by one."""
+    earlier = np.zeros((len(history.items), history.n_items))
+    liked = np.zeros_like(earlier)
+    place = np.arange(len(history.items)) - history.offsets[history.users]
+    for row, item in enumerate(history.items):
+        liked[row, item] = 1
+        for lag in range(1, min(window, place[row]) + 1):
+            earlier[row, history.items[row - lag]] += 0.5 ** ((lag - 1) / fades)
+    return earlier, liked
+
+
+@pytest.mark.parametrize("likes_at_once", [1, 7, 2**18])
+@pytest.mark.parametrize(("window", "fades"), [(1, 1.0), (3, 2.0), (30, 10.0)])
+def test_pairs_are_summed_over_all_that_came_before(
+    likes_at_once, window, fades, monkeypatch
+):
+    history = random_history(30, 12, 6)
+    monkeypatch.setattr(_pair_sums, "LIKES_AT_ONCE", likes_at_once)
+    sums = PairSums.of(history, window, fades)
+    earlier, liked = rows_of(history, window, fades)
+    expected = earlier.T @ liked, np.triu(earlier.T @ earlier)
+    for found, each in zip((sums.before, sums.beside), expected, strict=True):
+        np.testing.assert_allclose(found.toarray(), each, rtol=1e-12, atol=1e-12)
+        assert found.has_sorted_indices
+    np.testing.assert_array_equal(sums.likes, liked.sum(axis=0))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_something_else_is_reconstructed_by_ridge_regression(seed):
-    """Of all other items, as there are few, and with weights instead of ones."""
-    rng = np.random.default_rng(seed)
-    met = rng.random((60, 7)) * (rng.random((60, 7)) < 0.4)
-    wanted = (rng.random((60, 7)) < 0.3).astype("f4")
+def test_what_comes_next_is_reconstructed_by_ridge_regression(seed):
+    """Of all other items, as there are few."""
+    history, weight = random_history(40, 7, 4, seed), 0.5
+    earlier, liked = rows_of(history, 3, 2.0)
+    together = weight**0.5 * history.to_csr().toarray()
+    met, wanted = np.vstack([earlier, together]), np.vstack([liked, together])
     found = _sparse_linear.reconstruct(
-        csr_array(met.astype("f4")), 6, 3.0, wanted=csr_array(wanted)
+        csr_array(together.astype("f4")), 6, 3.0, sums=PairSums.of(history, 3, 2.0)
     )
     for item in range(7):
         others = np.delete(np.arange(7), item)
@@ -200,6 +223,32 @@ def test_something_else_is_reconstructed_by_ridge_regression(seed):
         assert own[item] == 0
         left = wanted[:, item] @ wanted[:, item] + 3 - weights @ answer
         np.testing.assert_allclose(found.left[item], left, rtol=1e-4, atol=1e-5)
+
+
+def test_neighbours_are_those_that_come_before_or_together():
+    """The nearest by the cosine of what was before and what was wanted."""
+    history = random_history(60, 30, 6)
+    earlier, liked = rows_of(history, 3, 2.0)
+    likes = history.to_csr().toarray()
+    met, wanted = np.vstack([earlier, likes]), np.vstack([liked, likes])
+    lengths = np.linalg.norm(wanted, axis=0)[:, None] * np.linalg.norm(met, axis=0)
+    cosines = (wanted.T @ met) / np.where(lengths == 0, 1, lengths)
+    np.fill_diagonal(cosines, 0)
+    sums = PairSums.of(history, 3, 2.0)
+    found = _sparse_linear.reconstruct(history.to_csr(), 5, 3.0, sums=sums).weights
+    for item in range(30):
+        chosen = found.indices[slice(*found.indptr[item : item + 2])]
+        least = np.sort(cosines[item])[-5]
+        assert (cosines[item, chosen] >= least - 1e-6).all()
+        assert len(chosen) == min(5, (cosines[item] > 0).sum())
+
+
+@given(arrays(np.int8, (5, 7), elements=st.integers(0, 2)), st.integers(0, 100))
+def test_a_lookup_finds_what_a_matrix_holds(values, n_asked):
+    rng = np.random.default_rng(n_asked)
+    rows, columns = rng.integers(0, 5, n_asked), rng.integers(0, 7, n_asked)
+    found = Lookup(csr_array(values.astype(float))).at(rows, columns)
+    np.testing.assert_array_equal(found, values[rows, columns])
 
 
 def of_a_ring(n_users=60, n_items=20, length=8):
