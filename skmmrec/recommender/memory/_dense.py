@@ -6,6 +6,7 @@ Few items are compared as a whole there: a matrix of how many users have met eac
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from skmmrec.recommender.memory._errors import too_small
+from skmmrec.recommender.memory._pair_sums import PairSums
+from skmmrec.retrieval import entry_rows
 
 # Pairs of likes that are counted at a time, at most (or those of one user): 0.5 GB.
 PAIRS_AT_ONCE = 2**24
@@ -23,8 +26,58 @@ NUMBERS_AT_ONCE = 2**23
 PLACE_BITS = 32
 
 
+class Products(NamedTuple):
+    """Of all pairs of items, on an accelerator.
+
+    Attributes
+    ----------
+    gram : Tensor of shape (n_items, n_items)
+        Of what items are reconstructed from with itself.
+    asked : Tensor of shape (n_items, n_items)
+        Of what is reconstructed, by row, with what it is reconstructed from.
+    own : Tensor of shape (n_items,)
+        Of what is reconstructed with itself.
+    """
+
+    gram: Tensor
+    asked: Tensor
+    own: Tensor
+
+    @classmethod
+    def of(cls, met: csr_array, sums: PairSums | None, where: torch.device) -> Self:
+        """Multiply likes, all of the same weight, and add sums over their pairs."""
+        together = count_pairs(met, where)
+        if sums is None:
+            return cls(together, together, together.diagonal())
+        asked = together * float(np.square(met.data[:1]).sum())
+        del together
+        beside = _dense(sums.beside, where)
+        gram = asked + beside
+        # The diagonal is there once, and so is what lies above it.
+        gram += beside.T.tril(-1)
+        own = asked.diagonal() + torch.from_numpy(sums.likes).to(gram)
+        del beside
+        asked += _dense(sums.before, where).T
+        return cls(gram, asked, own)
+
+
+def _dense(matrix: csr_array, where: torch.device) -> Tensor:
+    """Return a matrix as a whole, float32."""
+    made = torch.zeros(matrix.shape, device=where)
+    rows, columns = (
+        torch.from_numpy(each.astype(np.int64)).to(where)
+        for each in (entry_rows(matrix), matrix.indices)
+    )
+    made[rows, columns] = torch.from_numpy(matrix.data.astype(np.float32)).to(where)
+    return made
+
+
 def reconstruct_densely(
-    met: csr_array, n_neighbors: int, l2: float, where: torch.device
+    met: csr_array,
+    n_neighbors: int,
+    l2: float,
+    where: torch.device,
+    sums: PairSums | None = None,
 ) -> tuple[csr_array, NDArray[np.float64]]:
     """Reconstruct each item from its nearest neighbours, as `reconstruct` does.
 
@@ -33,12 +86,12 @@ def reconstruct_densely(
 
     Raises ValueError when `l2` is too small for likes that are collinear.
     """
-    together = count_pairs(met, where)
-    near = _nearest(together, n_neighbors)
+    products = Products.of(met, sums, where)
+    near = _nearest(products, n_neighbors)
     width = max(1, near.shape[1])
     step = max(1, NUMBERS_AT_ONCE // width**2)
     found = [
-        _solved(together, near[start : start + step], start, l2)
+        _solved(products, near[start : start + step], start, l2)
         for start in range(0, max(1, len(near)), step)
     ]
     weights, left = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
@@ -46,7 +99,7 @@ def reconstruct_densely(
     offsets = np.concatenate([[0], np.cumsum(is_there.sum(axis=1))])
     indices = near.cpu().numpy()[is_there].astype(np.int32)
     entries = (weights[is_there].astype(np.float32), indices, offsets)
-    return csr_array(entries, shape=together.shape), left
+    return csr_array(entries, shape=products.gram.shape), left
 
 
 def count_pairs(met: csr_array, where: torch.device) -> Tensor:
@@ -81,18 +134,20 @@ def _users_at_once(lengths: NDArray) -> Iterator[slice]:
         start = stop
 
 
-def _nearest(together: Tensor, n_neighbors: int) -> Tensor:
+def _nearest(products: Products, n_neighbors: int) -> Tensor:
     """Neighbours of each item, in ascending order; n_items where there are fewer."""
-    n_items = len(together)
+    asked = products.asked
+    n_items = len(asked)
     k = min(n_neighbors, n_items)
-    met = together.diagonal().double().clamp(min=1)
-    places = torch.arange(n_items, device=together.device)
-    parts = [together.new_zeros((0, k), dtype=torch.long)]
+    met = products.gram.diagonal().double()
+    met = met.where(met > 0, 1.0)
+    places = torch.arange(n_items, device=asked.device)
+    parts = [asked.new_zeros((0, k), dtype=torch.long)]
     step = max(1, NUMBERS_AT_ONCE // max(1, n_items))
     for start in range(0, n_items, step):
         rows = slice(start, start + step)
         # Within a row, squared cosines times one number: the order is that of cosines.
-        near = (together[rows].double().square() / met).float()
+        near = (asked[rows].double().square() / met).float()
         near[places[rows] - start, places[rows]] = 0
         # One integer sorts by both: nearer ones first, ties by place.
         keys = near.view(torch.int32).long() << PLACE_BITS | n_items - places
@@ -104,19 +159,19 @@ def _nearest(together: Tensor, n_neighbors: int) -> Tensor:
 
 
 def _solved(
-    together: Tensor, near: Tensor, start: int, l2: float
+    products: Products, near: Tensor, start: int, l2: float
 ) -> tuple[Tensor, Tensor]:
     """Weights of the neighbours of some items, and what they leave of each."""
     own = torch.arange(start, start + len(near), device=near.device)
-    filled = near < len(together)
+    filled = near < len(products.gram)
     places = near.where(filled, near.new_zeros(()))
-    grams = together[places[:, :, None], places[:, None, :]].double()
+    grams = products.gram[places[:, :, None], places[:, None, :]].double()
     grams *= filled[:, :, None] & filled[:, None, :]
     grams.diagonal(dim1=1, dim2=2).add_(l2)
-    answers = together[places, own[:, None]].double() * filled
+    answers = products.asked[own[:, None], places].double() * filled
     try:
         weights = torch.linalg.solve(grams, answers)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise ValueError(too_small(l2)) from error
-    left = together[own, own].double() + l2 - (weights * answers).sum(1)
+    left = products.own[own].double() + l2 - (weights * answers).sum(1)
     return weights, left

@@ -77,7 +77,7 @@ class MemoryOfLikes:
             return cls(reconstruct(likes, N_NEIGHBORS, L2, where))
         likes = likes * np.float32(TOGETHER**0.5)
         sums = PairSums.of(recent, WINDOW, FADES)
-        return cls(reconstruct(likes, N_NEIGHBORS, NEXT_L2, sums=sums))
+        return cls(reconstruct(likes, N_NEIGHBORS, NEXT_L2, where, sums))
 
     def weighed(self, power: float, half_life: float | None = None) -> ItemMemory:
         """Return lists whose weights are those for a power."""

@@ -16,7 +16,8 @@ from skmmrec.retrieval import nearest_rows, squared_lengths, unit_rows
 if TYPE_CHECKING:
     import torch
 
-# Items whose matrix an accelerator makes as a whole: 1 GB of int32.
+# Items whose matrix an accelerator makes as a whole: 1 GB of int32, or 3 GB of float32
+# while sums over what comes next are added.
 MAX_DENSE = 2**14
 # Items whose co-occurrences are in memory at a time: 8 MB of float64, which a cache
 # holds. With 4,096, most of the time of few neighbours went into filling zeros.
@@ -73,14 +74,15 @@ def reconstruct(
     `met`, of shape (n_users, n_items), has a 1 for each like. Neighbours are those with
     the greatest cosine of co-occurrence; `l2` is the penalty of the squared weights.
     `where` is an accelerator to compute on, if there are few enough items. With `sums`,
-    likes are also reconstructed from those before them, on the host.
+    likes are also reconstructed from those before them; all likes of `met` are then of
+    one weight.
 
     A ValueError says that `l2` is too small for likes that are collinear.
     """
-    if where is not None and sums is None and met.shape[1] <= MAX_DENSE:
+    if where is not None and met.shape[1] <= MAX_DENSE:
         from skmmrec.recommender.memory._dense import reconstruct_densely
 
-        return Reconstruction(*reconstruct_densely(met, n_neighbors, l2, where))
+        return Reconstruction(*reconstruct_densely(met, n_neighbors, l2, where, sums))
     columns = csc_array(met)
     likes = csr_array(columns.T)
     # Nothing explains an item without neighbours. Those of a trial are many.

@@ -350,6 +350,21 @@ def test_an_accelerator_finds_the_same_neighbours(where, shape, monkeypatch):
 
 
 @pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("shape", [(200, 30, 6), (500, 90, 8), (40, 5, 2), (3, 9, 0)])
+def test_an_accelerator_finds_what_comes_next(where, shape, monkeypatch):
+    """With all items as neighbours, as it may break ties in another way."""
+    monkeypatch.setattr(_dense, "NUMBERS_AT_ONCE", 500)
+    history = random_history(*shape)
+    likes, sums = history.to_csr() * np.float32(0.7), PairSums.of(history, 4, 2.0)
+    found = _sparse_linear.reconstruct(likes, 90, 3.0, where, sums)
+    expected = _sparse_linear.reconstruct(likes, 90, 3.0, sums=sums)
+    np.testing.assert_allclose(
+        found.weights.toarray(), expected.weights.toarray(), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(found.left, expected.left, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("where", WHERE)
 def test_an_accelerator_breaks_ties_by_position(where):
     """Of cosines that are equal as fractions, whatever rounding makes of them."""
     likes = np.zeros((40, 6), np.float32)
@@ -369,11 +384,14 @@ def test_what_is_collinear_is_refused_on_an_accelerator(where):
         _sparse_linear.reconstruct(likes, 3, 0.0, where)
 
 
+@pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("where", WHERE)
-def test_a_memory_by_an_accelerator_says_the_same(where):
+def test_a_memory_by_an_accelerator_says_the_same(where, ordered):
     history = random_history(300, 60, 12)
-    found = MemoryOfLikes.learn(history, where=where).weighed(0.5).scores(history)
-    expected = MemoryOfLikes.learn(history).weighed(0.5).scores(history)
+    found, expected = (
+        MemoryOfLikes.learn(history, ordered, each).weighed(0.5).scores(history)
+        for each in (where, None)
+    )
     difference = np.abs((found - expected).toarray())
     # But for neighbours that are equally near.
     assert np.quantile(difference, 0.9) < 1e-6
