@@ -184,7 +184,7 @@ class Padded(NamedTuple):
         """
         import torch
 
-        lengths = torch.tensor([len(text) for text in texts])
+        lengths = torch.tensor([len(text) for text in texts], device="cpu")
         width = int(lengths.max())
         flat = to_device(torch.from_numpy(np.concatenate(texts)), device)
         sizes, ends = (
