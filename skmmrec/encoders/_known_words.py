@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, pairwise, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ _BEGIN, _END = 0, 1
 _UNKNOWN = -1
 
 
-class _Words(NamedTuple):
+@dataclass(frozen=True)
+class _Words:
     """The tokens of words, one after the other, and where each word begins."""
 
     tokens: Tokens
