@@ -184,20 +184,30 @@ class Padded(NamedTuple):
         """
         import torch
 
-        lengths = torch.tensor([len(text) for text in texts], device="cpu")
-        width = int(lengths.max())
         flat = to_device(torch.from_numpy(np.concatenate(texts)), device)
-        sizes, ends = (
-            to_device(each, device)[:, None] for each in (lengths, lengths.cumsum(0))
-        )
-        places = torch.arange(width, device=device) - self.pads_left * (width - sizes)
-        is_full = (places >= 0) & (places < sizes)
-        at = (ends - sizes + places).clamp(0, len(flat) - 1)
-        tokens = flat[at].where(is_full, self.pad).long()
-        made = {"input_ids": tokens, "attention_mask": is_full.long()}
+        width = max(map(len, texts))
+        if len(flat) == width * len(texts):
+            tokens = flat.view(len(texts), width).long()
+            mask = torch.ones_like(tokens)
+        else:
+            tokens, mask = self._padded(flat, [len(text) for text in texts], width)
+        made = {"input_ids": tokens, "attention_mask": mask}
         if self.has_types:
             made["token_type_ids"] = torch.zeros_like(tokens)
         return {**made, **self.constants}
+
+    def _padded(
+        self, flat: torch.Tensor, lengths: list[int], width: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tokens of texts in rows, and a mask of them."""
+        import torch
+
+        sizes = to_device(torch.tensor(lengths, device="cpu"), flat.device)[:, None]
+        places = torch.arange(width, device=flat.device)
+        places = places - self.pads_left * (width - sizes)
+        is_full = (places >= 0) & (places < sizes)
+        at = (sizes.cumsum(0) - sizes + places).clamp(0, len(flat) - 1)
+        return flat[at].where(is_full, self.pad).long(), is_full.long()
 
 
 class Flat(NamedTuple):
