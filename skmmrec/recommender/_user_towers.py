@@ -26,12 +26,13 @@ class TowerSettings(Settings, ABC):
     Parameters
     ----------
     max_history : int, default=20
-        How much of a history training looks at: so many items, spread over its length,
-        are drawn anew from a longer one for each batch, which costs less and keeps long
-        histories from being learned by heart. Serving takes them whole.
+        Number of items of a history that training reads. From a longer history, so many
+        items, spread over its length, are drawn anew for each batch: that costs less,
+        and long histories are not learned by heart. Lists are made from whole histories
+        all the same.
     history_exponent : float, default=1.0
-        A user is the sum of n item vectors over n to this power: 1 is the mean, less
-        lets long histories speak louder.
+        The vector of a user is the sum of n item vectors, divided by n to this power. 1
+        is the mean; with less, the scores of users with long histories are larger.
     user_embedding : bool, default=False
         Add an embedding of the user's id to the user's vector.
     """
@@ -74,12 +75,13 @@ class MeanTower(TowerSettings):
     Parameters
     ----------
     max_history : int, default=20
-        How much of a history training looks at: so many items, spread over its length,
-        are drawn anew from a longer one for each batch, which costs less and keeps long
-        histories from being learned by heart. Serving takes them whole.
+        Number of items of a history that training reads. From a longer history, so many
+        items, spread over its length, are drawn anew for each batch: that costs less,
+        and long histories are not learned by heart. Lists are made from whole histories
+        all the same.
     history_exponent : float, default=1.0
-        A user is the sum of n item vectors over n to this power: 1 is the mean, less
-        lets long histories speak louder.
+        The vector of a user is the sum of n item vectors, divided by n to this power. 1
+        is the mean; with less, the scores of users with long histories are larger.
     user_embedding : bool, default=False
         Add an embedding of the user's id to the user's vector.
 

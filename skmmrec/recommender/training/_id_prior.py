@@ -72,9 +72,9 @@ def learn_precision(
     mean = float(np.exp(np.mean(search.way[len(search.way) // 2 :])))
     figures = {"the trial's": mean, "trusted from": CLEAR}
     if mean >= CLEAR:
-        reason = "pairs held out of a trial are likelier with shorter embeddings"
+        reason = "pairs held out of a trial are more likely with shorter embeddings"
         return Choice(min(mean, HIGH), reason, figures)
-    reason = "pairs held out of a trial do not ask clearly for shorter embeddings"
+    reason = "pairs held out of a trial do not clearly ask for shorter embeddings"
     return Choice(LOW, reason, figures)
 
 

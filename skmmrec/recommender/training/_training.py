@@ -189,7 +189,7 @@ def weigh_tasks(networks: Sequence[FusionNetwork], tasks: Sequence[Task]) -> Cho
         float(torch.exp(-log_variance)) / 2 if task.objective == "mse" else 1.0
         for task, log_variance in zip(tasks, learned, strict=True)
     ]
-    reason = "all count as likelihoods, ratings by a variance that is learned"
+    reason = "losses are negative log-likelihoods, with a learned variance of ratings"
     return Choice(weights, reason)
 
 
