@@ -129,16 +129,17 @@ class LeaveLastOut(_TimedSplitter):
     def _warn_of_repeated(
         self, X: Any, train: NDArray[np.bool_], test: NDArray[np.bool_]
     ) -> None:
-        """Tell of test rows that no list holds, as it leaves out what was met."""
+        """Warn of test rows that no list can have: lists leave out training items."""
         users, items = user_codes(X, self.user_key), item_codes(X, self.item_key)
         pairs = users.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
         n_repeated = int(np.isin(pairs[test], pairs[train]).sum())
         if n_repeated:
             warn_caller(
                 f"LeaveLastOut: {n_repeated} of {int(test.sum())} test rows repeat a "
-                "user and an item of the training rows, and a list leaves out what its "
-                "user has met: they count as missed. To test on what is new to a user, "
-                "drop the repeated rows of X before it is split"
+                "user and an item of the training rows. Lists leave out items that the "
+                "user has already, so these rows count as missed. To test on new items "
+                "only, drop the repeated rows of X before the split. To count repeated "
+                "items, evaluate the lists of recommend(..., exclude_seen=False)"
             )
 
 
