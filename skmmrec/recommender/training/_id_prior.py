@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._dropout import Noise
 from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._memory_trial import errors_behind, standard_error
 from skmmrec.recommender.training._processes import mean_over_processes
-from skmmrec.recommender.training._step import Noise
 from skmmrec.runtime import progress
 
 # Precisions: the least (2 was no better on validation rows), from where on the result
