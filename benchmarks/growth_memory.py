@@ -89,7 +89,7 @@ def watched(costs: Costs, max_time: float) -> Iterator[list[int]]:
     """
     from skmmrec.recommender import _fitting
     from skmmrec.recommender.memory import MemoryOfLikes
-    from skmmrec.recommender.training import _training
+    from skmmrec.recommender.training import _choosing, _training
     from skmmrec.recommender.training._loop import Trainer
 
     train, steps = _training._train, []
@@ -113,14 +113,14 @@ def watched(costs: Costs, max_time: float) -> Iterator[list[int]]:
             self.n_done = getattr(self, "n_done", 0) + 1
             return super()._step(*args)
 
-    choose, learn = _training.choose_memory, _fitting.learn_memory
+    choose, learn = _choosing.choose_memory, _fitting.learn_memory
     of_trial = SimpleNamespace(learn=costs.measured("choosing", MemoryOfLikes.learn))
     with ExitStack() as patches:
         for owner, name, value in [
             (_training, "_train", limited),
             (_training, "Trainer", Counted),
-            (_training, "MemoryOfLikes", of_trial),
-            (_training, "choose_memory", costs.measured("choosing", choose)),
+            (_choosing, "MemoryOfLikes", of_trial),
+            (_choosing, "choose_memory", costs.measured("choosing", choose)),
             (_fitting, "learn_memory", costs.measured("learning", learn)),
         ]:
             patches.enter_context(mock.patch.object(owner, name, value))

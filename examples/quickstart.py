@@ -1,9 +1,9 @@
 """From raw content to served recommendations, on a catalogue made on the spot.
 
-Items that are described in words, drawn and synthesised are encoded; a fusion
-recommender learns from who met what; its vectors go into a Feast store; and the
-recommendations below come back out of that store. The model, its card and its items are
-kept, to be looked at in a browser.
+The items have texts, drawn pictures and synthesised sounds, which are encoded. A fusion
+recommender learns from interactions, and its vectors are published to a Feast store.
+The recommendations below come from that store. The model, its card and its items are
+saved, so that you can look at them in a browser.
 
     python examples/quickstart.py [--output out/quickstart] [--users 300] [--items 240]
 """
@@ -44,9 +44,9 @@ from skmmrec.recommender import PopularityRecommender
 IDS = ["user_id", "item_id"]
 UNTRAINED = """
 The weights for sounds (PANNs, 327 MB) are not on this machine, so an untrained network
-listens: a fixed random filter bank, which tells sounds apart but knows none of them.
-What its share is worth is the difference to the line without sound, and that on simple
-sounds from a synthesizer: expect less of real ones."""
+encodes them: a fixed random filter bank, which tells sounds apart but recognises none.
+The last line shows how much is lost without sound. These sounds come from a
+synthesizer: expect less from real ones."""
 
 
 @contextmanager
@@ -146,8 +146,8 @@ def main() -> None:
 
     titles = data.item_table.set_index("item_id")["title"]
     table = explained(rec, served, titles)
-    print("\nServed recommendations, and the share of each modality in what")
-    print("their content says for them:\n")
+    print("\nServed recommendations, with the share of each modality in the part")
+    print("of the score that comes from content:\n")
     print(readable(table, blocks.modalities))
 
     popularity = PopularityRecommender().fit(X.iloc[train])

@@ -107,7 +107,7 @@ catalog.blocks.widths
 #
 # A quarter of the clips is taken out of training, as if they came out tomorrow. All
 # that is known of them is what they say and sound like. Each model ranks them for every
-# user; judged is whether those come first that the user did listen to.
+# user. It is good if the clips that the user did listen to come first.
 
 ((train, test),) = ColdItemSplit(0.25, random_state=0).split(listens)
 known, heard = listens.iloc[train], listens.iloc[test]
@@ -137,8 +137,10 @@ def table(results):
 table(releases).round(3)
 
 # %%
-# Words and sound together are better than either alone, and not by chance: the interval
-# of the difference, user by user, does not touch 0.
+# Words and sound together rank better than either alone. The intervals are those of the
+# differences, user by user. That for sound is above 0: the difference is more than
+# chance. That for lyrics just reaches 0 with these new clips; with two other draws of
+# new clips, it was above 0.
 
 both = releases["lyrics and sound"]
 gains = {
@@ -153,14 +155,14 @@ pd.DataFrame(gains).T.astype(float).round(3)
 # The next track
 # --------------
 #
-# The last listen of every user is held out. ``half_life=None`` makes a user the mean of
-# all that he or she heard, in any order. ``half_life=1`` counts the latest clip as much
-# as all before it together. `SequenceTower` is a transformer, which may learn that fast
-# follows slow.
+# The last listen of every user is held out. With ``half_life=None`` a user is the mean
+# of all clips that he or she heard, in any order. With ``half_life=1`` the latest clip
+# counts as much as all before it together, and the memory of items knows which clips
+# follow which. `SequenceTower` is a transformer. It may learn that fast follows slow.
 #
-# The default, ``half_life="auto"``, holds listens out of a short training, and asks
-# which half-life ranks them best by what came before them. So it learns by itself that
-# the latest clips count most; it is given here to show what it is worth.
+# The default, ``half_life="auto"``, chooses the half-life by how well it ranks listens
+# that a short training leaves out. So it finds out by itself that the latest clips
+# count most. The half-life is set here to show what it is worth.
 
 models = {
     "popularity": PopularityRecommender(),
@@ -422,17 +424,17 @@ plt.show()
 # What the numbers mean
 # ---------------------
 #
-# NDCG@10 is 1 where all that a user went on to hear stands at the top of the list, and
-# 0 where none of it is among the first ten.
+# NDCG@10 is 1 if all clips that a user went on to hear are at the top of the list, and
+# 0 if none of them is among the first ten.
 #
 # * **New releases.** Nobody has heard them, so content is all there is. Words and sound
 #   tell different things, and both together tell more than either. How much more is no
 #   law: it is what these users' tastes have in them.
-# * **The next track.** For the very next clip, look at the last one: that costs one
-#   argument, and is worth more than twice the order-blind list. The transformer does
-#   better still, because these sessions have a direction, from slow to fast, which a
-#   mean cannot see. In return it takes longer to train, and a store needs the model
-#   beside it to take in new listens.
+# * **The next track.** For the very next clip, the last one tells most: NDCG@10 is more
+#   than twice that of the order-blind mean. The transformer is about as good. It knows
+#   that these sessions have a direction, from slow to fast; the other model knows it by
+#   its memory of what comes next. The transformer takes longer to train, and a store
+#   needs the model beside it to take in new listens.
 # * **The tune.** The right feature beats the large network: the steps of a melody
 #   survive another key, another voice and a few wrong notes. It needs a melody that
 #   stands out, as here. In the mix of a band, the loudest pitch is often not the tune.

@@ -224,8 +224,9 @@ for place, ax in enumerate(axes[0]):
 plt.show()
 
 # %%
-# Viewers whom the store knows move with every like that is recorded, and the next
-# publication keeps it.
+# The list of a viewer whom the store knows changes with each like that is recorded. The
+# next publication keeps the likes if the model has taken them in, see
+# :doc:`/guide/serving`.
 
 online.record(viewer, online.recommend([viewer], k=1)["item_id"].iloc[0])
 online.recommend([viewer], k=3).round(2)

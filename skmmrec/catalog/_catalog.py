@@ -84,9 +84,10 @@ class ItemCatalog:
 
     Notes
     -----
-    A modality is vectors, whose direction counts, or numbers, whose size counts: items
-    of near prices are near, and the mean price or an age of 0 is there like any other.
-    In a `ColumnTransformer` this depends on the transformer and on what it reads:
+    A modality consists of vectors or of numbers. Of vectors, the direction counts. Of
+    numbers, the size counts: items with similar prices are similar, and 0 is a value
+    like any other, not a missing one. Which of the two a modality is depends, in a
+    `ColumnTransformer`, on the transformer and on what it reads:
 
     - An encoder of this package, or another with `missing_mask` or `embedding_dim_`,
       gives vectors; rows of zeros or NaN are missing. If it has an attribute `parts_`,
@@ -100,10 +101,10 @@ class ItemCatalog:
     - Of other columns, such as paths, it gives vectors, or numbers if there are no more
       of them than columns that it reads.
 
-    What is missing in the table stays missing, whatever scikit-learn's transformers
-    make of it, but for `SimpleImputer`, its kin and functions, which may fill gaps.
-    Dates become years, and durations days, for all but functions and what is not
-    scikit-learn's own.
+    Values that are missing in the table stay missing, whatever scikit-learn's
+    transformers make of them. Only imputers, such as `SimpleImputer`, and functions may
+    fill gaps. Dates become years, and durations days, before scikit-learn's own
+    transformers read them; functions and other transformers get them as they are.
 
     A `Pipeline` may end in the `ColumnTransformer`. With another encoder, or without
     one, a modality of one column is numbers, and one of several is a vector. So is one

@@ -54,9 +54,9 @@ def encode(
 
     ITEMS is a CSV or parquet file with one row per item, or a folder of such files. OUT
     becomes a folder of parquet files, which ItemCatalog.from_parquet and the other
-    commands read; _encoder.json in it says how they were made. Without OUT being whole
-    there is no OUT: call again with the same arguments after a kill, and what was
-    finished stays.
+    commands read; _encoder.json in it says how they were made. OUT appears only once it
+    is complete. After a kill, call again with the same arguments: what was finished
+    stays.
 
     Say what the columns hold, by --text, --image, --audio, --video, --number,
     --category and --date; others are not read.

@@ -89,9 +89,9 @@ Examples:
 @option(
     "--vectors",
     type=PATH,
-    help="What 'skmmrec encode' wrote: one further vector for each modality, to weigh "
-    "when similar items are asked for. What made them is added to feature_store.yaml, "
-    "so that a service can be asked by words and files.",
+    help="What 'skmmrec encode' wrote: a vector of each modality is published beside "
+    "the model's own, to search for similar items by. Their encoders are added to "
+    "feature_store.yaml, so that a service can search by words and files.",
 )
 @option(
     "--feedback",
@@ -120,8 +120,8 @@ def publish(
     """Put a model into service.
 
     MODEL is what 'skmmrec fit' wrote, REPO what 'skmmrec init-repo' made. Readers see
-    the old model or the new one, never a mixture; a killed run leaves the old one in
-    service, and is resumed by the next.
+    the old model or the new one, never a mixture. If a run is killed, the old one stays
+    in service, and the next run goes on from there.
     """
     from skmmrec import ItemCatalog
     from skmmrec.feature_store import publish
@@ -152,9 +152,10 @@ def _tell_of_events(repo: Path) -> None:
     waiting = OnlineRecommender(repo, index=None).feedback(limit=1)
     if len(waiting):
         note(
-            f"Events were recorded, from number {waiting.index[0]} on, that this model "
-            "is not said to have learned from: lists show nothing of them. Add them to "
-            "the rows of the next fit, and name the last one by --feedback."
+            f"Events were recorded, from number {waiting.index[0]} on, and nothing "
+            "says that this model has learned from them: they do not count in its "
+            "lists. Add them to the rows of the next fit, then publish with --feedback "
+            "and the number of the last one."
         )
 
 
@@ -175,15 +176,15 @@ def _name_encoders(repo: Path, vectors: Path, published: Collection[str]) -> Non
     file = repo / "feature_store.yaml"
     if done.added:
         note(
-            f"{file} now says what made {', '.join(done.added)}: a service that is "
-            "started from now on can be asked by these"
+            f"{file} now names the encoders of {', '.join(done.added)}. A service that "
+            "is started from now on can search by such content."
         )
     if done.other:
         lines = encoder_lines({name: encoders[name] for name in done.other})
         warnings.warn(
-            f"{file} names another encoder for {', '.join(done.other)} than made "
-            f"{vectors}: what a service is asked by is not comparable with what is "
-            f"published. Correct it to\n{lines}",
+            f"{file} names another encoder for {', '.join(done.other)} than the one "
+            f"that made {vectors}. A service would compare vectors of different "
+            f"encoders. Correct it to\n{lines}",
             stacklevel=2,
         )
 

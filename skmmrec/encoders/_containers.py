@@ -212,6 +212,9 @@ def read_sound_stream(
         waveform, rate = _decoded(container, stream, max_duration)
         if len(waveform) < int(min(max_duration * rate, 2.0**62)):
             require_whole(_declared_seconds(container, stream), len(waveform) / rate)
+    # FFmpeg believes the suffix of a name, and finds no samples in what is no sound.
+    if len(waveform) == 0 and (known := what_it_is(file, "sound")):
+        raise ContentError(f"is not a readable sound: {known}")
     return waveform, rate
 
 

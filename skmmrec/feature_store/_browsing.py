@@ -111,9 +111,9 @@ def recommend_after(
     KeyError
         For an item without a vector.
     ValueError
-        Where users are not sums of their items' vectors, and `online` has no model that
-        makes them, so that a like moves nothing: neither the vector nor, as the user is
-        not known or there is none, what a memory of items adds.
+        If a like could change nothing: users are not sums of their items' vectors,
+        `online` has no model that computes them, and there is no memory of items, or
+        the user is not known.
     """
     served = online._served
     where = None if where is None else parse_filter(where)

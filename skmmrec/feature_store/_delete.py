@@ -86,27 +86,28 @@ def delete_ids(repo: Repo, *, users: Ids = (), items: Ids = ()) -> None:
 
     Notes
     -----
-    The rows go from all feature views with the join key ``user_id`` or ``item_id``,
-    alone or among others, from those of streams, labels and stored on-demand views too,
-    from all publications that are kept and from the parquet files of all these,
-    recorded feedback too; deleted items also go from the lists of seen items and of a
-    memory of items, and an interrupted publication is forgotten. Publishing a model
-    that still knows an id brings it back, so let the recommender ``forget`` users too;
-    publishing it then deletes them just as this does.
+    Rows are deleted in all publications that are kept; in all feature views that have
+    ``user_id`` or ``item_id`` among their join keys, stream, label and stored on-demand
+    views included; in the parquet files of all these; and in recorded feedback.
+    Deleted items are also taken out of the lists of seen items and of the memory of
+    items. An interrupted publication is dropped.
 
-    The vectors of users who liked a deleted item stay as the model made them, of that
-    item too. They are without it once a model is published that does not know the item,
-    after its ``remove_items`` or another fit; or, where an `OnlineRecommender` makes
-    users by its ``model``, once they like another item.
+    Publishing a model that still knows an id brings it back. So let the recommender
+    ``forget`` users, too; publishing it then deletes them just as this function does.
 
-    No file of the embedded store has their bytes any
-    more: an index of the items beside the database goes with deleted items, and the
-    next process that serves makes another one. One in an ``index_dir`` of your own is
-    yours to remove.
-    Rows of your views that are in something else than parquet files on this machine,
-    such as tables of a database, are yours to delete; the log names such views.
-    A server's own logs and backups are not touched: see to those of PostgreSQL
-    and Redis yourself.
+    The vectors of users who liked a deleted item do not change: they were computed from
+    that item, too. They change once a model is published that does not know the item,
+    after its ``remove_items`` or another fit. If an `OnlineRecommender` computes users
+    by its ``model``, they also change once the users like another item.
+
+    No file of the embedded store has bytes of deleted rows any more. An index of the
+    items beside the database is deleted with the items, and the next process that
+    serves makes another one. Not deleted are:
+
+    - an index in an ``index_dir`` of your own;
+    - rows of your own views that are not in parquet files on this machine, such as
+      tables of a database; the log names such views;
+    - logs and backups of a server, such as those of PostgreSQL and Redis.
     """
     store = open_store(repo)
     gone = {

@@ -62,35 +62,36 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
     repo : str, path or feast.FeatureStore
         Folder of the repository that a recommender was published to.
     unknown : {"error", "popular", "skip"}, default="error"
-        What to do for a user without a vector of the model that is served: raise an
-        error that names the id, rank by the items' biases alone, or leave the user out
-        of the result. "popular" may order items differently from the recommender's own
-        `recommend`, which gives someone unknown the vector that it has learned for
-        users without a history; the store does not hold that vector, but `model` does.
+        What to do for a user who is not in the model that is served: "error" raises an
+        error that names the id, "popular" ranks items by their biases alone, "skip"
+        leaves the user out of the result. The order of "popular" may differ from that
+        of the recommender's own `recommend`, which gives unknown users a vector that it
+        has learned from users with a single like. The store does not have that vector,
+        but `model` has.
     index : "auto", ApproximateIndex or None, default="auto"
-        None: the search is exact. An index: search there in place of all items. "auto":
-        in one with defaults, for more than 500,000 items, where the extra ``index`` is
-        installed and it is faster. It is built in the background, and brought up to
-        date when items change; until then the search is exact.
+        None: the search is exact. An index: search in it, in place of all items.
+        "auto": with more than 500,000 items and the extra ``index``, search in an
+        index with default parameters if that is faster. It is built in the background,
+        and updated when items change; until then the search is exact.
     index_dir : str, path or None, default=None
         Where to keep the index, memory-mapped, for the next process. None: beside the
         database of sqlite, under its name with ``.index``, and in memory with other
         stores.
     model : MultimodalFusionRecommender, str, path or None, default=None
-        The recommender that was published, or the folder that it was saved to. It makes
-        users of their histories where these are no sums of item vectors, as with a
-        `SequenceTower`: for `record` and `recommend_from_history`; and it knows what
-        to recommend to somebody without any history. A folder is read
-        again when another version is served and something else was saved there; where
-        that fails, the log has a warning. While another model is served than this one,
-        its users stay where they are. None: they do with all such models.
+        The recommender that was published, or the folder that it was saved to. If users
+        are not sums of item vectors, as with a `SequenceTower`, it computes users from
+        their histories, for `record` and `recommend_from_history`. It also knows what
+        to recommend to users without any history. A folder is read again when another
+        version is served and another model was saved there; if that fails, the log has
+        a warning. While another model is served than this one, vectors of users do not
+        change. With None, vectors that are not sums never change.
 
     Raises
     ------
     TypeError
         When the repository has another kind of online store, or `model` is neither.
     ValueError
-        When the users of `model` follow from more than their histories, as with
+        When the users of `model` depend on more than their histories, as with
         ``objective="mse"``, or ``feature_store.yaml`` has an
         ``entity_key_serialization_version`` other than 3.
     FileNotFoundError
@@ -98,32 +99,32 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
 
     Notes
     -----
-    The score is the inner product of the two vectors, bias included, and what the
-    memory of items adds, where the model has one: the items of the user's history, all
-    that the store knows of, say how strongly they speak for others. With the
-    objectives "mse" and "bce" that is not the rating or the probability that the
-    recommender's own `recommend` gives, but it puts a user's items in the same order.
+    The score is the inner product of the two vectors, bias included. If the model has a
+    memory of items, the weights of all items of the user's history are added. With the
+    objectives "mse" and "bce" the score is not the rating or the probability that the
+    recommender's own `recommend` gives, but the order of a user's items is the same.
 
-    The search is exact without an `index`, and with one where items are listed or of a
-    category or meet a condition. The `attrs` of what `recommend` and
-    `recommend_from_history` return say which it was: ``search`` is "exact" or
-    "approximate", and ``recall`` the share of the ten best items that was found for
-    users who asked (128 or more; before that, for items in their place).
-    ``model_version`` is that of the model which answered.
+    The search is exact without an `index`. With one, it is exact if `items`, `category`
+    or `where` limit what is searched. The `attrs` of the tables that `recommend` and
+    `recommend_from_history` return say which search it was: ``search`` is "exact" or
+    "approximate", and ``recall`` is the share of the ten best items that was found,
+    measured on users who asked (with fewer than 128 of them, on items).
+    ``model_version`` is the version of the model that answered.
 
     Items are kept in memory until their table changes. A user's vector and the items'
     vectors always come from the same model version, also while a new one is published.
 
-    No request waits for a publication: after another process has published or rolled
-    back, requests are answered from the model before for as long as it takes to read
-    the new one into memory, and for a minute at most. A thread reads it, with pauses,
-    as all processes that serve do it at the same time: 100,000 vectors of 64 numbers
-    take about a second. `model_version` tells which one that is.
-    What others have recorded meanwhile is not seen until then, and what was recorded of
-    the model before may be gone. Requests do wait, and are answered from the new model,
-    if the one before has been dropped (``keep=1``) or fails to answer. The new model
-    answers at once in an `OnlineRecommender` that is made, in the process that has
-    published or rolled back, and after a `record`, `record_pushed` or `add_items`.
+    No request waits for a publication. After another process has published or rolled
+    back, a thread reads the new model into memory, with pauses, as all processes that
+    serve do so at the same time: 100,000 vectors of 64 numbers take about a second.
+    Until then, and for a minute at most, requests are answered from the model before.
+    In that time, what others record is not seen, and what was recorded for the model
+    before may be gone. `model_version` tells which model answers.
+
+    Requests do wait, and are answered from the new model, if the model before was
+    dropped (``keep=1``) or fails to answer. The new model answers at once in a new
+    `OnlineRecommender`, in the process that published or rolled back, and after a
+    `record`, `record_pushed` or `add_items`.
 
     Examples
     --------

@@ -182,42 +182,43 @@ def publish(
 
     Notes
     -----
-    Readers see the old model or the new one, never a mixture, and what the new model
-    lacks is gone. A killed run leaves the old model in service; the next run of the
-    same model resumes it, and one of another model frees what was left.
+    Readers see the old model or the new one, never a mixture. Users and items that the
+    new model lacks are no longer served. If a run is killed, the old model stays in
+    service. The next run with the same model goes on from there; one with another model
+    frees the space.
 
-    What was recorded online belongs to the old model: moved users, new users and added
-    items are gone, until the recommender has taken in the events; these stay. See
-    `OnlineRecommender.feedback`, `prune_feedback` and `rollback`.
+    What was recorded online belongs to the old model. Changed vectors of users, new
+    users and added items are gone until the recommender has taken in the events. The
+    events themselves stay. See `OnlineRecommender.feedback`, `prune_feedback` and
+    `rollback`.
 
-    What the offline store holds of earlier models stays as long as they do (see
-    `keep`), as it is the past, but for
-    users whom the recommender was told to ``forget``: what is stored of them is deleted
-    as by `delete_ids`, in all feature views with the join key ``user_id``, in their
-    parquet files, and among recorded and pushed events. Feast's own commands then have
-    nothing to bring them back from. A model that has forgotten all of its users is
-    published, too, and serves those to come. Your own sources of events and users are
-    yours to clean: whoever is in the rows of the next `fit` or `partial_fit` comes back
-    with the next publication, without the rows from before it. A recommender that knows
-    nothing of a `forget`, such as another one that was fitted without these users,
-    takes them out of what is served only; call `delete_ids` as well.
+    The offline store keeps the rows of an earlier model as long as its publication is
+    kept (see `keep`). Users whom the recommender was told to ``forget`` are deleted,
+    as by `delete_ids`: in all feature views with the join key ``user_id``, in their
+    parquet files, and in recorded and pushed events, so that Feast's own commands
+    cannot bring them back. A model that has forgotten all of its users is published,
+    too, and serves new ones. Take forgotten users out of your own tables as well: who
+    is in the rows of the next `fit` or `partial_fit` comes back with the next
+    publication. A recommender that was not told to ``forget``, such as another one
+    that was fitted without these users, only takes them out of what is served; call
+    `delete_ids` as well.
 
-    A model's memory of items is published with its vectors: which items each speaks
-    for, and how strongly, in the item view. The user view has all that users have met,
-    however long a history is, and which of it they did not like.
+    A memory of items is published with the vectors. The item view has, for each item,
+    the items whose scores it raises, and by how much. The user view has all items that
+    users interacted with, however many, and which of these they did not like.
 
-    Features and vectors of items, and their lists, are features of the item view: rows
-    that you push to it need a column for each, empty where there is nothing to say.
-    What is published as another kind than before, such as texts in the place of
-    numbers, is of that kind from then on.
+    Features, further vectors and these lists are features of the item view. Rows that
+    you push to it need a column for each, which may be empty. If a feature is published
+    with another type than before, such as texts in place of numbers, it has the new
+    type from then on.
 
     Tags, owners, descriptions, a `ttl` and other settings that are registered for
     users, items, views and services stay, and so do views of your own in a service
     named as one of these.
 
-    A registry file that cannot be read is set aside, beside itself, and what publishing
-    needs is registered anew; `feast apply` registers the rest. A damaged parquet file
-    is not replaced, as it has the past: restore it, or move it away.
+    A registry file that cannot be read is renamed, and what publishing needs is
+    registered anew; `feast apply` registers the rest. A damaged parquet file is not
+    replaced, as it has the rows of earlier models: restore it, or move it away.
 
     Examples
     --------

@@ -103,7 +103,7 @@ class RankingCurveDisplay:
             Strength of each interaction; None where every row is relevant.
         metric : str, default="ndcg"
             As in `skmmrec.metrics.get_scorer`, without k.
-        ks : iterable of int
+        ks : iterable of int, default=(1, 2, 3, 5, 7, 10, 15, 20)
             Lengths of the list.
         relevant_above : float, default=0.0
             Rows with y above it are relevant.

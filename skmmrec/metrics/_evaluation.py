@@ -177,9 +177,10 @@ def evaluate_ranking(
     relevant : DataFrame
         The relevant items: one row with user_id, or query, and item_id per pair and,
         optionally, gain, a positive number that "graded_ndcg" uses.
-    metrics : str or iterable of str
+    metrics : str or iterable of str, optional
         Names with the length of the list: auc, f1, graded_ndcg, hit_rate, map, mrr,
-        ndcg, precision and recall, as in "ndcg@10".
+        ndcg, precision and recall, as in "ndcg@10". By default ndcg, recall, hit_rate,
+        map and mrr, each at 10.
     user_key, item_key : str, default="user_id" and "item_id"
         What `relevant` calls its users and items; a column of the usual name beside
         them is not looked at.

@@ -1,4 +1,4 @@
-"""Rows that no list can hold, because lists leave out what a user has met."""
+"""Rows that no list can have, as lists leave out items that a user has seen."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def warn_of_seen(
     if _are_training_rows(rows, seen):
         return
     warn_caller(
-        f"{n_seen} of {len(relevant)} relevant rows were seen in fit, and a list "
-        "leaves out what its user has seen: they count as missed, however good the "
-        "recommender is. Judge it by rows that are held out, by a splitter of "
-        "skmmrec.model_selection for example"
+        f"{n_seen} of {len(relevant)} relevant rows were seen in fit. Lists leave out "
+        "items that the user has seen, so these rows count as missed, however good the "
+        "recommender is. Evaluate it on held-out rows, as by a splitter of "
+        "skmmrec.model_selection"
     )
 
 

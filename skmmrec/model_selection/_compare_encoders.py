@@ -164,18 +164,19 @@ def compare_encoders(
     such as `TfidfVectorizer`, see the content of all items and no likes.
 
     A transformer that several `ColumnTransformer` share runs once, and its seconds
-    count for each. They are measured here and now: after models are loaded, where they
-    stand directly in a `ColumnTransformer`, and with a cache of the encoder's own, if
-    it has one. The content of `beside` is no cost of the candidates.
+    count for each. Seconds are measured on this machine, without the loading of models
+    that stand directly in a `ColumnTransformer`. An encoder with a cache uses it. The
+    cost of `beside` is not counted.
 
     Intervals tell how sure the values are for other users with these items. They do not
-    tell of other items: of few new ones, others may prefer another encoder.
+    cover other items: if there are few new items, another encoder may be better on
+    other ones.
 
     A fitted recommender also learns from interactions. On MovieLens the best
     two encoders by ``cold`` were also the best once a `MultimodalFusionRecommender` was
     fitted, and the last two of four changed places; differences of ``warm`` were gone.
-    It also counts all modalities the same, which a fit does not: what lowers the value
-    of `beside` need not harm a fit.
+    This comparison also gives all modalities the same weight, which a fit does not: an
+    encoder that makes `beside` worse here need not harm a fit.
 
     Examples
     --------

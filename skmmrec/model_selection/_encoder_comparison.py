@@ -76,8 +76,8 @@ class EncoderComparison:
     -----
     ``low`` and ``high`` bound each mean by the bootstrap over users, as in
     `skmmrec.metrics.evaluate_ranking`. Those of the differences hold for all pairs of
-    candidates at once, so that with many candidates none stands out by chance, though
-    the best was chosen by the same users. By how much it leads is a little too large.
+    candidates at once, so that with many candidates none stands out by chance. The same
+    users chose the best candidate, so its lead is estimated a little too large.
     """
 
     def __init__(

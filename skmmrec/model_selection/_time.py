@@ -129,27 +129,28 @@ class LeaveLastOut(_TimedSplitter):
     def _warn_of_repeated(
         self, X: Any, train: NDArray[np.bool_], test: NDArray[np.bool_]
     ) -> None:
-        """Tell of test rows that no list holds, as it leaves out what was met."""
+        """Warn of test rows that no list can have: lists leave out training items."""
         users, items = user_codes(X, self.user_key), item_codes(X, self.item_key)
         pairs = users.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
         n_repeated = int(np.isin(pairs[test], pairs[train]).sum())
         if n_repeated:
             warn_caller(
                 f"LeaveLastOut: {n_repeated} of {int(test.sum())} test rows repeat a "
-                "user and an item of the training rows, and a list leaves out what its "
-                "user has met: they count as missed. To test on what is new to a user, "
-                "drop the repeated rows of X before it is split"
+                "user and an item of the training rows. Lists leave out items that the "
+                "user has already, so these rows count as missed. To test on new items "
+                "only, drop the repeated rows of X before the split. To count repeated "
+                "items, evaluate the lists of recommend(..., exclude_seen=False)"
             )
 
 
 class TimeSplit(_TimedSplitter):
-    """Train on interactions before a point in time, and test on those from it on.
+    """Train on interactions before a point in time, and test on the later ones.
 
     Parameters
     ----------
     test_size : float or int, default=0.2
-        Share (float) or number (int) of the rows to test on in each fold. Rows of one
-        time stay together, so it is the nearest number that whole times give.
+        Share (float) or number (int) of the rows to test on in each fold. Rows with the
+        same time stay together, so the number of test rows is the nearest possible one.
     n_splits : int, default=1
         Number of folds. The last fold tests on the last rows, the fold before it on
         those before, and so on; each trains on everything before its test rows.
@@ -164,7 +165,8 @@ class TimeSplit(_TimedSplitter):
     Warns
     -----
     UserWarning
-        Where a time has so many rows that a fold tests on more than twice `test_size`.
+        If so many rows have the same time that a fold tests on more than twice
+        `test_size`.
 
     See Also
     --------
@@ -173,9 +175,9 @@ class TimeSplit(_TimedSplitter):
 
     Notes
     -----
-    All rows of one time, such as a day, are in one part, so the folds do not depend on
-    the order of the rows. To cut within a time, give `split` other times as `groups`,
-    such as ``groups=np.arange(len(X))`` for rows in their order.
+    All rows with the same time, such as a day, are in one part, so the folds do not
+    depend on the order of the rows. To divide them as well, give `split` other times as
+    `groups`, such as ``groups=np.arange(len(X))`` for rows in their order.
 
     Of these splits, only this one keeps everything about the future out of training,
     since it splits all users at one time: Y. Ji, A. Sun, J. Zhang and C. Li, "A

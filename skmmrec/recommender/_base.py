@@ -70,7 +70,7 @@ class BaseRecommender(BaseEstimator, ABC):
     user_index_, item_index_ : Index
         Ids of the users and items that are known.
     seen_ : History
-        Every pair met.
+        All pairs of a user and an item that were given.
     history_ : History
         Those of them that count as liked.
     n_tasks_ : int

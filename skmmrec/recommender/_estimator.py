@@ -53,10 +53,10 @@ class MultimodalFusionRecommender(VectorRecommender):
     An item is an id embedding plus the fused vectors of its modalities; a user is the
     mean of the items that he or she liked. So a new item is recommended by its content,
     and a new user is served from a history, without training. The model is fitted by
-    predicting each liked item from the user's other items, by a softmax over items
-    drawn by popularity. Where it helps, a memory of items, a list of what was liked
-    together with each item, adds to the scores. What is left at "auto" is chosen by
-    `fit`; `choices_` says what was chosen, and why.
+    predicting each liked item from the user's other items: a softmax over this item and
+    others, which are drawn by popularity. Where it helps, a memory of items adds to the
+    scores: for each item, a list of what is liked together with it. `fit` chooses the
+    values of all parameters that are "auto"; `choices_` has what was chosen, and why.
 
     Parameters
     ----------
@@ -91,43 +91,48 @@ class MultimodalFusionRecommender(VectorRecommender):
         In the flat form: which columns of `X` form which modality. By default the
         prefix before ``__`` tells. A catalogue has its own.
     user_catalog : ItemCatalog or None, default=None
-        Content of the users, an `ItemCatalog` with ``key="user_id"``; fused like that
-        of items and added to the user's vector. `add_users` adds to it. Give
-        ``history_dropout`` of `Regularization` with it.
+        Content of the users, an `ItemCatalog` with ``key="user_id"``. It is fused like
+        the content of items and added to the user's vector. `add_users` adds to it.
+        Give ``history_dropout`` of `Regularization` with it.
     user_key : str, default="user_id"
-        Column of `X` with the user ids. Where it is not there, the key of
-        `user_catalog` counts, then ``user_id``. That of the items is the catalogue's.
+        Column of `X` with the user ids. If there is no such column, the key of
+        `user_catalog` is looked for, then ``user_id``. The column of the item ids is
+        named by the key of the catalogue.
     half_life : float, "auto" or None, default="auto"
-        After how many later items an item of the history counts half in the user's
-        vector; None: all count the same. "auto": if `X` has timestamps, the value with
-        which earlier likes best predict those that a trial holds out or, where no trial
-        can tell, the latest ones, and among equals the very next one; else None. Such a
-        model predicts what a user likes next. So hold out the latest interactions to
-        evaluate it, not random ones. The tower "sequence" learns the order by itself.
+        With a half-life of 5, an item of the history counts half as much in the user's
+        vector as soon as the user has liked 5 later items. None: all items count the
+        same. "auto": if `X` has timestamps, it is chosen by how well the likes that a
+        trial holds out are ranked by the likes before them. If no trial can tell, the
+        latest likes of each history decide. Without timestamps, it is None.
+        A model with a half-life predicts what a user likes next. So hold out the latest
+        interactions to evaluate it, not random ones. The tower "sequence" learns the
+        order by itself.
     memory : float, "auto" or None, default="auto"
-        How much a memory of items counts beside the vectors: for each item, a short
-        list of others that were liked by the same users; with timestamps, and unless
-        `half_life` is None, that were liked next. A number is the spread of what
-        it adds to a user's scores over the spread of the vectors' scores, such as 0.2;
-        0 or None: there is none. "auto" chooses it by likes that a trial of two to four
-        epochs holds out; it is 0 unless they are ranked better by more than a standard
-        error. Where ratings or clicks are predicted, there is no memory.
+        How much a memory of items counts beside the vectors. It has, for each item, a
+        short list of others that were liked by the same users; with timestamps, and
+        unless `half_life` is None, of others that were liked next. A number is a ratio
+        of standard deviations over the items: that of what the memory adds to a user's
+        scores, over that of the scores by vectors, such as 0.2. 0 or None: there is no
+        memory. "auto": it is chosen by likes that a trial of two to four epochs holds
+        out, and 0 unless these are ranked better by more than one standard error. Where
+        ratings or clicks are predicted, there is no memory.
     cold_popularity : float or "auto", default="auto"
-        How many users an item without interactions is ranked as if it had, on average;
-        its content moves it above or below that. With a small number, new items rarely
-        reach the top of a list of all items; near the median popularity they compete as
-        equals, at the cost of those known to be liked. "auto": if `X` has timestamps,
-        by the likes that new items got lately, compared with others, and at least 0.5;
-        else 0.5. `recommend` can reserve places for new items in any case.
+        A new item, which has no interactions, is ranked as if so many users had
+        interacted with it, on average; its content moves it above or below that. With a
+        small number, new items rarely reach the top of a list of all items. Near the
+        median popularity they compete as equals, at the cost of items that are known to
+        be liked. "auto": if `X` has timestamps, from the number of likes that new items
+        got lately, compared with other items, and at least 0.5; otherwise 0.5.
+        `recommend` can reserve places for new items in any case.
     propagation : Propagation or None, default=None
         A graph of similar items, over which their vectors are spread; None: there is
         none.
     pretrained : str, path, FrozenEstimator or None, default=None
-        Folder of a recommender saved on another domain, or a fitted one in
-        `sklearn.frozen.FrozenEstimator`, whose content space, fusion and towers this
-        one starts from, and goes on with at a tenth of the learning rate, so that few
-        interactions do not undo them: what shapes them must be set as it was there. The
-        ids are its own.
+        Folder of a recommender that was fitted on another domain and saved, or a fitted
+        one in `sklearn.frozen.FrozenEstimator`. This one starts from its content space,
+        fusion and towers, so parameters that shape these must be the same. They are
+        trained at a tenth of the learning rate, so that few interactions do not undo
+        what was learned. Users and items are not taken over.
     training : Training or None, default=None
         How networks are trained: epochs, batches, learning rate, negatives and more;
         None: by the defaults of `Training`.
@@ -146,9 +151,9 @@ class MultimodalFusionRecommender(VectorRecommender):
         CPU. A fitted recommender whose device is not available answers on the CPU, with
         the same lists.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights and of all sampling, which no other thread changes
-        and no other thread notices. None draws one from NumPy's global generator, as
-        everywhere in scikit-learn.
+        Seed of the initial weights and of all sampling; other threads neither change
+        the results nor are changed by a fit. None draws a seed from NumPy's global
+        generator, as everywhere in scikit-learn.
     verbose : bool or "auto", default="auto"
         Whether to show a progress bar; "auto": on a terminal only. Each epoch's loss
         goes to the log of ``skmmrec`` in any case.
@@ -184,8 +189,8 @@ class MultimodalFusionRecommender(VectorRecommender):
 
     Notes
     -----
-    A user without any history gets a vector that is learned from those with a single
-    liked item; where there are none, the ranking is by popularity.
+    A user without any history gets a vector that is learned from users with a single
+    liked item. If there are no such users, the ranking is by popularity.
 
     The user as the mean of the other items' vectors, with one set of vectors on both
     sides, is the FISM model [1]_; the sampled softmax is corrected for the sampling
@@ -318,16 +323,17 @@ class MultimodalFusionRecommender(VectorRecommender):
             the order of the rows. Without a catalog the other columns are numeric
             content of the row's item; where rows of one item differ, the first counts.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
-            Strength of each interaction: above 0 it counts as liked, otherwise as seen
-            and not liked, so subtract from stars of 1 to 5 the one that means
-            indifference. None: all are liked. Where `y` itself is predicted ("mse",
-            and "bce" if not all is liked), every row makes up the user's history,
-            weighed by how far its answer is above or below the mean. Several columns
-            are several tasks, whose answers may be missing (NaN).
+            Strength of each interaction. A row above 0 is liked; any other row is seen
+            and not liked. So of ratings from 1 to 5 stars, subtract the rating that
+            means indifference. None: all rows are liked. Where `y` itself is predicted
+            ("mse", and "bce" if not all rows are liked), all rows are in the user's
+            history, weighted by how far their answers are above or below the mean.
+            Several columns are several tasks, whose answers may be missing (NaN).
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the rows in the loss; a row of weight 0 is as if it were not
-            there. Of several rows with one user and item the last `y` counts, of
-            several tasks the last answer to each, and the weights add up.
+            there. Where a user and an item occur in several rows, the last `y` counts
+            (of several tasks, the last answer to each), the weights add up, and the
+            item keeps the place of the first row in the history.
 
         Returns
         -------

@@ -24,9 +24,7 @@ from skmmrec.recommender._folding import Folding
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new
-from skmmrec.recommender.memory import (
-    ItemMemory,
-)
+from skmmrec.recommender.memory import ItemMemory
 from skmmrec.recommender.network import (
     FusionNetwork,
     ItemGraph,
@@ -37,10 +35,7 @@ from skmmrec.recommender.network import (
     spread_vectors,
     to_host,
 )
-from skmmrec.recommender.training import (
-    NetworkDesign,
-    Problem,
-)
+from skmmrec.recommender.training import NetworkDesign, Problem
 from skmmrec.retrieval import ExactSearch, bound_lengths, hash_rows, score_pairs
 from skmmrec.runtime import own_modes
 
@@ -153,13 +148,13 @@ class FittedModel:
     def problem(self) -> Problem:
         """Return what there was to learn from."""
         return Problem(
-            self.data.seen,
-            self.data.history,
-            self.tasks,
-            self.content,
-            self.user_content,
-            self.graph,
-            self.propagation,
+            seen=self.data.seen,
+            history=self.data.history,
+            tasks=self.tasks,
+            content=self.content,
+            user_content=self.user_content,
+            graph=self.graph,
+            propagation=self.propagation,
         )
 
     # -- items -----------------------------------------------------------------------
@@ -603,16 +598,16 @@ class FittedModel:
         with_biases = np.hstack([self.item_vectors, self.item_biases[:, :1]])
         seen = [items.take(met.of(user)).tolist() for user in range(len(users))]
         return ServingVectors(
-            pd.DataFrame(np.hstack([self.user_vectors, ones]), users),
-            pd.DataFrame(with_biases, items),
-            pd.Series(seen, users, dtype=object),
-            self.fingerprint(),
-            self._exponent,
-            pd.Series(self.data.history.lengths, users),
-            self.half_life,
-            self.forgotten,
-            self.memory,
-            self._disliked(),
+            users=pd.DataFrame(np.hstack([self.user_vectors, ones]), users),
+            items=pd.DataFrame(with_biases, items),
+            seen=pd.Series(seen, users, dtype=object),
+            version=self.fingerprint(),
+            history_exponent=self._exponent,
+            history_sizes=pd.Series(self.data.history.lengths, users),
+            history_half_life=self.half_life,
+            forgotten=self.forgotten,
+            memory=self.memory,
+            disliked=self._disliked(),
         )
 
     def _disliked(self) -> pd.Series:

@@ -22,42 +22,43 @@ TableSource: TypeAlias = str | Path | pa.Table | Iterable[pa.Table | pa.RecordBa
 
 @dataclass(frozen=True)
 class ServingVectors:
-    """User and item vectors whose inner product ranks as the recommender does.
+    """User and item vectors whose inner products give the recommender's lists.
 
-    With a `memory`, what it adds belongs to the score, too.
+    With a `memory`, the score is the inner product plus what the memory adds.
 
     Attributes
     ----------
     users : DataFrame of shape (n_users, dim)
         float32, indexed by user id.
     items : DataFrame of shape (n_items, dim)
-        float32, indexed by item id. ``users.loc[u] @ items.loc[i]``, with what a
-        `memory` adds, is the score that `predict` gives for the pair, but for the
-        objectives "bce" and "mse": there it grows with the probability or the rating.
+        float32, indexed by item id. ``users.loc[u] @ items.loc[i]``, plus what a
+        `memory` adds, is the score that `predict` gives for the pair. With the
+        objectives "bce" and "mse" it is not: it grows with the probability or the
+        rating.
     seen : Series of length n_users
-        User id to the list of item ids met in training, oldest first.
+        By user id: the list of the items that the user interacted with, oldest first.
     version : str
         Hash of the fitted model: the same fit gives the same version.
     history_exponent : float or None
-        Users are the sum of n item vectors over n to this power, but for the last
-        number, which is 1 in a user and the bias in an item. With a half-life, the sum
-        is weighted and n is the sum of the weights. None: users are no such sums, or
-        nobody knows; then events do not move them in a store.
+        A user's vector is the sum of the n item vectors of the history, divided by n to
+        this power. (Not the last number, which is 1 in a user and the bias in an item.)
+        With a half-life, the sum is weighted and n is the sum of the weights. None:
+        users are no such sums, or it is not known; then a store does not change users
+        by events.
     history_sizes : Series of length n_users or None
-        User id to the number of items in the sum; None: as many as were met and not
-        disliked.
+        By user id: the number of items in the sum. None: all `seen` items that are not
+        `disliked`.
     history_half_life : float or None
-        After how many later items one has half the weight; None: all have 1.
+        After so many later items, an item has half the weight; None: all have 1.
     forgotten : Forgotten or None
         Users whom the model was told to forget, and the store is to forget too.
     memory : ItemMemory or None
         What the items of a history add to the score beside the inner product, by
         positions in `items`; None: nothing. Its half-life is `history_half_life`.
     disliked : Series or None
-        User id to the list of those of the `seen` items that are not in the user's
-        history; users of whom all are may be left out. None: the history is the end of
-        the `seen` items, as many as `history_sizes` says, which must be all of them
-        with a `memory`.
+        By user id: the list of the `seen` items that are not in the user's history.
+        Users without such items may be left out. None: the history is the last `seen`
+        items, as many as `history_sizes` has. With a `memory` it must be all of them.
     """
 
     users: pd.DataFrame
@@ -85,16 +86,16 @@ class StoredVectors:
         one length), and those named below; others are left alone. Each source is read
         once, in any order of its rows.
 
-        Users may have a column ``seen``, lists of the item ids that they have met,
-        oldest first, a column ``disliked``, lists of the seen items that are not in
-        the history, and a column ``history_size``, in how many items the vector is a
-        sum of (by default, all that were seen and not disliked).
+        Users may have three more columns: ``seen``, lists of the items that they
+        interacted with, oldest first; ``disliked``, lists of the seen items that are
+        not in the history; and ``history_size``, the number of items whose vectors were
+        summed (by default, all that were seen and not disliked).
     version : str
-        Name of the model. Another model needs another one.
+        Name of the model. Another model needs another name.
     seen : like `users`, optional
-        Interactions, with the columns ``user_id`` and ``item_id``, each user's oldest
-        first, in the place of a column ``seen``. A pair that comes again counts once,
-        where it came first. Those of users who have no vector are left out.
+        Interactions, in place of a column ``seen``: the columns ``user_id`` and
+        ``item_id``, the oldest rows of each user first. A pair that occurs again counts
+        once, at its first place. Rows of users without a vector are left out.
     vector : str, default="vector"
         Column of the vectors.
     category : str, optional
@@ -106,18 +107,19 @@ class StoredVectors:
     history_exponent, history_half_life, forgotten : optional
         As in `ServingVectors`.
     memory_exponent : float, optional
-        Where items have the columns ``memory_items``, lists of the ids of the items
-        that one of a history speaks for, and ``memory_weights``, lists of float32 of
-        the same lengths: the score is higher by the sum of these weights over the
-        history, over its length to this power; with `history_half_life`, the sum is
-        weighted and the length is the sum of the weights, or 1 where that is less.
-        None: there is no memory, and these columns are left alone.
+        For a memory of items, items have the columns ``memory_items``, lists of the
+        ids of the items whose scores they raise, and ``memory_weights``, lists of
+        float32 of the same lengths. The weights of all items of a history are summed,
+        divided by the length of the history to this power, and added to the score. With
+        `history_half_life`, the sum is weighted, and the length is the sum of the
+        weights, or 1 where that is less. None: there is no memory, and these columns
+        are not read.
 
     Notes
     -----
-    `skmmrec.feature_store.publish` takes it in the place of a recommender, or from one
-    whose ``serving_vectors()`` returns it. A null is a value that is missing, which an
-    id or a vector cannot be.
+    Give it to `skmmrec.feature_store.publish` in place of a recommender, or let the
+    ``serving_vectors()`` of a recommender return it. A null is a missing value; ids and
+    vectors must not be missing.
 
     Examples
     --------

@@ -61,25 +61,29 @@ class Training(Settings):
         Interactions per step. "auto": from 2,048 where items and users have few
         interactions to 512 where they have many, but 30 to 500 batches an epoch.
     learning_rate : float, default=0.01
-        Peak step size of Adam; warmed up linearly, then lowered by a cosine.
+        Peak step size of Adam. It rises linearly at first, then falls by a cosine.
     averaging : float or "auto", default="auto"
-        From 0, the rate falls to zero and the last weights count, to 1, it stays as it
-        is and the mean of the weights after the last 70 % of the steps counts. "auto":
-        the more, the fewer interactions items and users have and the lower `id_l2` is,
-        and 0 where nothing is ranked. With ``early_stopping``, which keeps the weights
-        of one epoch, it is 0.
+        How far weights are averaged over the last steps instead of lowering the
+        learning rate. 0: the rate falls to zero, and the weights of the last step are
+        taken. 1: the rate stays as it is, and the mean of the weights over the last
+        70 % of the steps is taken. Values between do some of both. "auto": the larger,
+        the fewer interactions items and users have and the lower `id_l2` is; 0 where
+        nothing is ranked. With ``early_stopping``, which keeps the weights of one
+        epoch, it is 0.
     n_negatives : int, default=512
-        Items that each batch is ranked against, drawn by popularity ("softmax") or
-        uniformly; where there are no more liked items than that, all of them.
+        Number of items that each batch is ranked against. They are drawn by popularity
+        ("softmax") or uniformly. If there are no more liked items than that, all of
+        them are taken.
     own_negatives : bool, float or "auto", default="auto"
-        Whether the drawn items may be others that the user likes, or which share of
-        these may. A list leaves those out, so it need not rank them low; but with few
-        interactions per item and user, results are better if they count as negatives.
-        "auto" goes from all to none as these numbers grow.
+        Whether other items that the user likes may be drawn as negatives; a number is
+        the share of these that may. Lists leave out what the user has interacted with,
+        so the model need not rank such items low. But with few interactions per item
+        and user, results are better if they count as negatives. "auto" goes from all to
+        none as these numbers grow.
     task_weights : sequence of float or None, default=None
-        Weights of the losses of several tasks. None: each counts as what it is, the
-        negative logarithm of a likelihood, for which the variance of ratings is
-        learned. ``choices_`` tells what that came to.
+        Weights of the losses of several tasks. None: the losses are negative
+        log-likelihoods, and are added up as they are; for ratings, the variance is
+        learned. ``choices_`` has the weights that follow from that.
     clip_norm : float or None, default=None
         Length to which the gradient is clipped.
     max_time : float or None, default=None
@@ -88,9 +92,9 @@ class Training(Settings):
         Precision of the products in training; "auto" is mixed precision with bfloat16
         on CUDA and float32 elsewhere.
     partial_fit_epochs : int, default=0
-        Passes that `partial_fit` trains over the new interactions, mixed with as many
-        old ones against forgetting, at a tenth of the learning rate. 0: it folds them
-        in without training.
+        Passes over the new interactions by which `partial_fit` trains the model, at a
+        tenth of the learning rate. As many old interactions are mixed in, so that these
+        are not forgotten. 0: it takes them in without training.
     checkpoint_dir : str, Path or None, default=None
         Folder that keeps the state of training after each epoch: after a kill, the same
         `fit` goes on from there, to the same result. Without a `random_state`, it goes
@@ -215,20 +219,22 @@ class Regularization(Settings):
     l2 : float, default=0.001
         Weight of the squared length of the item vectors in the loss.
     id_l2 : float or "auto", default="auto"
-        Precision of a normal prior of the item embeddings: half of it times their
-        squared length, over the number of interactions, is added to the loss. The
-        higher it is, the more the content of an item counts beside its interactions.
-        "auto" is 1, or up to 30 if that clearly suits interactions which a trial of two
-        to four epochs leaves out, and the less the worse it ranks them, where there are
-        2,000 interactions and no `max_time`.
+        Precision of a normal prior of the item embeddings, an L2 penalty: half of it
+        times their squared length, over the number of interactions, is added to the
+        loss. The higher it is, the more the content of an item counts beside its
+        interactions. "auto": a trial of two to four epochs leaves some interactions
+        out, and tries up to 30. A value above 1 is taken if these interactions become
+        clearly more likely, and lowered if they are ranked worse. Otherwise, and with
+        fewer than 2,000 interactions or with `max_time`, it is 1.
     alignment : float, default=0.0
         Weight of a contrastive loss between the modalities of an item (InfoNCE).
     modality_balance : float, default=0.0
-        Weight of each modality's own ranking loss, so that none is starved by one that
-        learns faster.
+        Weight of a ranking loss of each modality alone, so that a modality that learns
+        fast does not keep the others from learning.
     n_components : int or None, default=64
-        Principal components to which wider modalities are reduced; None keeps all. One
-        that an earlier fit kept whole stays so with `pretrained` or `warm_start`.
+        Principal components to which wider modalities are reduced; None keeps all. With
+        `pretrained` or `warm_start`, a modality that the earlier fit did not reduce is
+        not reduced either.
     mute_noise : bool, default=True
         Leave out modalities that have nothing to do with who likes what: items that are
         similar in them are liked together no more often than by chance, by Mantel's
@@ -288,19 +294,19 @@ class Regularization(Settings):
 class EarlyStopping(Settings):
     """Hold out a part of the likes, and stop when they are predicted no better.
 
-    The best epoch is kept. In the end, what was held out counts as history all the
-    same.
+    The best epoch is kept. The held-out likes are not trained on, but after the fit
+    they are part of the users' histories.
 
     Parameters
     ----------
     validation_fraction : float, default=0.1
-        Share of the likes that is held out, at least one of each user staying.
+        Share of the likes that is held out; at least one like of each user is not.
     metric : str, default="auto"
-        A ranking metric such as ``"ndcg@10"``, of lists of items that somebody likes,
-        or ``"loss"``. "auto": NDCG@10, and the loss where ratings or the probability of
-        given rows are predicted.
+        ``"loss"``, or a ranking metric such as ``"ndcg@10"``; its lists have only items
+        that somebody likes. "auto": NDCG@10, or the loss if ratings or the probability
+        of given rows are predicted.
     n_iter_no_change : int, default=3
-        Epochs without a better one after which training stops.
+        Training stops after so many epochs that are no better than the best.
 
     Examples
     --------
@@ -339,10 +345,10 @@ class Propagation(Settings):
     Parameters
     ----------
     share : float, default=0.2
-        Share of an item's vector that comes from its neighbours: by interactions, and
-        by each modality.
+        Share of an item's vector that comes from its neighbours. These are the most
+        similar items by interactions, and by each modality.
     n_neighbors : int, default=10
-        Neighbours of an item from each of these sources.
+        Number of neighbours by interactions, and by each modality.
 
     Examples
     --------

@@ -79,24 +79,25 @@ class _Built(NamedTuple):
 
 
 class ApproximateIndex(BaseEstimator):
-    """Lists of items by direction, of which a search reads a few.
+    """Approximate search: lists of items by direction, of which a search reads a few.
 
-    A search looks at some hundredths of the items, and misses some of the best. How
-    many is measured when the index is built. It pays off from several 100,000 items on.
-    With fewer, the exact search of `recommend` is as fast.
+    A search looks at a few per cent of the items, and misses some of the best. How many
+    it misses is measured when the index is built. It pays off from several 100,000
+    items on. With fewer, the exact search of `recommend` is as fast.
 
     Parameters
     ----------
     min_recall : float, default=0.99
-        Share of the truly best ten items to be found: as many lists are read as a
-        sample of queries needs for it.
+        Share of the ten best items that a search should find. A sample of queries
+        decides how many lists are read for that.
     n_probes : int or None, default=None
-        Lists that each search reads. None: as `min_recall` has it.
+        Number of lists that each search reads. None: it follows from `min_recall`.
     n_lists : int or None, default=None
-        Lists to divide the items into; None: 4 times the root of their number.
+        Number of lists that the items are divided into; None: 4 times the square root
+        of their number.
     shard_size : int, default=1_000_000
-        Items whose lists are built at a time, and lie in one file. Building takes
-        memory for so many, however many there are.
+        Number of items whose lists are built together and are in one file. Building
+        needs memory for so many items, however many there are.
     n_threads : int, default=1
         Threads to build and to search with; 0 for all.
     random_state : int, default=0
@@ -111,13 +112,14 @@ class ApproximateIndex(BaseEstimator):
     n_features_in_ : int
         Numbers in a vector.
     n_lists_, n_probes_ : int
-        Lists that there are, and those that a search reads.
+        Number of lists, and of those that a search reads.
     is_fast_ : bool
-        Whether these are few enough to be faster than exact search: a tenth.
+        Whether a search reads at most a tenth of the lists: then it is faster than an
+        exact search.
     recall_ : float
-        Share of the best ten items that was found for a sample of queries, which was
-        not looked at to choose `n_probes_`. It is measured anew once a tenth of the
-        items has changed.
+        Share of the ten best items that was found for a sample of queries. Other
+        queries were used to choose `n_probes_`. It is measured again when a tenth of
+        the items has changed.
 
     Notes
     -----
@@ -127,8 +129,8 @@ class ApproximateIndex(BaseEstimator):
     whose lengths differ by orders of magnitude need most lists to be read; then the
     exact search is faster.
 
-    Lists are never changed, additions make others: a search in one thread is not
-    disturbed by an update in another.
+    A search in one thread is not disturbed by an update in another: an update makes new
+    lists and does not change those that are being read.
 
     Examples
     --------
@@ -323,10 +325,10 @@ class ApproximateIndex(BaseEstimator):
 
         Notes
         -----
-        Items that are new or have other vectors, and only they, are put to the lists
-        that there are. It is built anew where these and the rows that nothing uses
-        any more, of this update or of earlier changes, would be more than half as many
-        as the items.
+        Only items that are new or have other vectors are added to the lists. Rows of
+        items that are gone or changed stay in the lists, unused. If such rows and the
+        added ones would be more than half as many as the items, the index is built
+        anew.
         """
         matrix, ids = self._like_fitted(items), _ids_of(items)
         _refuse_repeated(ids, "items")

@@ -98,7 +98,7 @@ def of_words(model, tmp_path):
 
 def test_a_repository_knows_what_made_the_vectors_of_a_publication(of_words):
     told = run(*of_words).stderr
-    assert "feature_store.yaml now says what made text:" in told
+    assert "feature_store.yaml now names the encoders of text." in told
     made = content_encoders(of_words[2])
     assert {name: each.model for name, each in made.items()} == {
         "text": "package:all-MiniLM-L6-v2"

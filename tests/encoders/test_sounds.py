@@ -345,3 +345,12 @@ def test_a_wanted_rate_that_is_none_is_named(rate):
 def test_a_wanted_length_that_is_none_is_named(seconds):
     with pytest.raises(ValueError, match="max_duration must be seconds above 0"):
         read_sound((SOUND, RATE), 8000, seconds)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "m4a", "bin"])
+@pytest.mark.parametrize("text", [b"no sound", b"no sound\n" * 1000])
+def test_texts_under_the_name_of_a_sound_are_told(tmp_path, suffix, text):
+    path = tmp_path / f"clip.{suffix}"
+    path.write_bytes(text)
+    with pytest.raises(ContentError, match="not a readable sound: it is text"):
+        read_sound(path, 16_000, 600)

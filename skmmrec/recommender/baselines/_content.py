@@ -24,8 +24,8 @@ class ContentRecommender(VectorRecommender):
 
     Nothing is trained. The vectors of each modality are centred and scaled to length 1;
     items that lack a modality are compared by the others. Cosines of numbers are
-    mostly above 0, so that an item without a price, say, ranks below those with one; a
-    `SimpleImputer` before the scaler makes it an item of a typical price.
+    mostly above 0, so an item without a price, say, ranks below items with a price. A
+    `SimpleImputer` before the scaler gives it a typical price.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class ContentRecommender(VectorRecommender):
         Column of `X` with the user ids, or else ``user_id``. That of the items is the
         catalogue's key.
     half_life : float, "auto" or None, default="auto"
-        After how many later items an item of the history counts half; None: all count
-        the same. "auto" chooses what lets earlier likes predict the latest best if `X`
-        has timestamps, else None.
+        After so many later items, an item of the history counts half as much; None: all
+        items count the same. "auto": if `X` has timestamps, the half-life with which
+        earlier likes predict the latest ones best; otherwise None.
 
     Attributes
     ----------

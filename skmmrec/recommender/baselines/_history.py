@@ -51,9 +51,9 @@ class HistoryRecommender(BaseRecommender):
     Attributes
     ----------
     data_ : InteractionData
-        What `fit` was given: ids, every pair met, histories.
+        What `fit` was given: ids, all pairs of a user and an item, histories.
     user_index_, item_index_ : Index
-        Ids met in `fit`.
+        Ids that were in `fit`.
 
     Examples
     --------

@@ -27,9 +27,9 @@ class EASERecommender(HistoryRecommender):
     l2 : float, default=100.0
         Penalty of the squared weights. More items or fewer likes want more.
     n_neighbors : int or None, default=None
-        Reconstruct each item from so many others alone, those that most often met the
-        same users for how often they were met (cosine). Time and memory then grow with
-        the number of items, and not with its cube and square. None: from all others.
+        Reconstruct each item from so many other items only: those with the most similar
+        users, by cosine. Time and memory then grow with the number of items, and not
+        with its cube and square. None: from all others.
     max_items : int, default=20_000
         Most items that `fit` accepts without `n_neighbors`: time grows with their cube,
         memory with their square (12 bytes a pair: 4.8 GB for 20,000 items).
@@ -39,8 +39,8 @@ class EASERecommender(HistoryRecommender):
     Attributes
     ----------
     weights_ : ndarray or csr_array of shape (n_items, n_items), float32
-        Column j holds what each item says of item j; the diagonal is zero. Sparse with
-        `n_neighbors`.
+        Column j has what each item adds to the score of item j; the diagonal is zero.
+        Sparse with `n_neighbors`.
 
     References
     ----------

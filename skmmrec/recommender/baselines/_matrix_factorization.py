@@ -49,7 +49,8 @@ class MatrixFactorizationRecommender(VectorRecommender):
         the probability of a like ("bce"); or the rating ("mse"). A list names one for
         each column of `y`.
     cold_popularity : float, default=0.5
-        Number of users that an item without any is credited with.
+        An item without interactions is ranked as if so many users had interacted with
+        it.
     user_key, item_key : str, default="user_id" and "item_id"
         Columns of `X` with the ids.
     training, regularization, early_stopping

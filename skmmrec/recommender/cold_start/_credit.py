@@ -47,7 +47,7 @@ def choose_credit(
     .. [1] A. Chao, "Nonparametric estimation of the number of classes in a population",
        Scandinavian Journal of Statistics 11(4), 1984.
     """
-    untold = Choice(LEAST_CREDIT, "no times of the likes tell what was new lately")
+    untold = Choice(LEAST_CREDIT, "no times tell which items were new lately")
     if times is None or len(times) == 0:
         return untold
     cut = np.sort(times)[-max(1, len(times) // PARTS)]
@@ -60,7 +60,7 @@ def choose_credit(
     if n_known == 0:
         return untold
     if of_new.sum() == 0:
-        return Choice(LEAST_CREDIT, "no item that was new has been liked lately")
+        return Choice(LEAST_CREDIT, "the latest fifth of the likes has no new item")
     n_new = max(len(of_new), _estimate_all(of_new))
     # The likes of one item are not independent: each item is one observation.
     likes = of_new.sum() - np.sqrt(np.square(of_new, dtype=np.float64).sum())
@@ -70,11 +70,11 @@ def choose_credit(
     mean = popularity[popularity > 0].mean()
     return Choice(
         float(np.clip(likes / n_new / by_known * mean, LEAST_CREDIT, max(n_users, 1))),
-        "by the likes that new items got lately, less a standard error, and known ones",
+        "by how many of the latest fifth of the likes new items got, and known ones",
         {
             "new items": n_new,
-            "likes of each": of_new.sum() / n_new,
-            "of a known one": by_known,
+            "likes per new item": of_new.sum() / n_new,
+            "per known item": by_known,
             "mean popularity": mean,
         },
     )

@@ -71,8 +71,8 @@ def learn_half_life(
     place = int(np.flatnonzero(allowed)[-1])
     return Choice(
         HALF_LIVES[place],
-        f"by NDCG@{LENGTH} of the latest likes and of those that come next, with it "
-        "and without",
+        f"by NDCG@{LENGTH} of the latest fifth of histories at once, and of each next "
+        "like in it, with this half-life and without",
         _figures(gains, place),
     )
 

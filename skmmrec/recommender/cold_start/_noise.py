@@ -55,9 +55,9 @@ def find_noise(
     Returns
     -------
     Choice
-        Of a list of names, in the order of the modalities. Its figures are the most
-        that each modality may say, by three standard errors, and the least that the
-        best one says.
+        Of a list of names, in the order of the modalities. Its figures are the upper
+        bound of each modality's correlation, by three standard errors, and the lower
+        bound of the strongest one.
     """
     if len(content.values) < 2:
         return Choice([], "there are no two modalities to compare")
@@ -70,14 +70,14 @@ def find_noise(
     noise = [
         n for n, is_silent in zip(content.values, silent, strict=True) if is_silent
     ]
-    says = "say nothing" if noise else "all may say something"
+    finds = "no relation" if noise else "that each may be related"
     figures = {
         name: float(most) for name, most in zip(content.values, high, strict=True)
     }
     return Choice(
         noise,
-        f"by Mantel's test they {says} of who likes what, at most",
-        figures | {"the best, at least": float(best)},
+        f"Mantel's test finds {finds} to who likes what, by bounds of correlation",
+        figures | {"lower bound of the strongest": float(best)},
     )
 
 

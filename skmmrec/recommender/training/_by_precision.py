@@ -26,9 +26,9 @@ def choose_modality_dropout(id_l2: float) -> Choice:
     The precision was given or learned. The rate is from 0 to `MOST`.
     """
     if id_l2 <= LOW:
-        reason = "embeddings are free, and learn more where content is hidden at times"
+        reason = "the prior of embeddings is weak: they learn more if content is hidden"
     else:
-        reason = "the more content speaks for items, the less of it is hidden"
+        reason = "the stronger the prior of embeddings, the less content is hidden"
     return Choice(MOST * _freedom(id_l2), reason, {"id_l2": id_l2})
 
 
@@ -45,7 +45,7 @@ def choose_averaging(density: Density, id_l2: float) -> Choice:
     """
     return Choice(
         (1 - density.level) * _freedom(id_l2),
-        "the fewer interactions, and the freer embeddings, the more single steps err",
+        "single steps are noisy with few interactions and a weak prior of embeddings",
         {**density.figures, "id_l2": id_l2},
     )
 

@@ -60,7 +60,7 @@ def choose_batch_size(density: Density, n_pairs: int) -> Choice:
     size = np.clip(n_pairs // MIN_BATCHES, 32, size)
     return Choice(
         int(max(size, n_pairs // MAX_BATCHES)),
-        "by the mean numbers of interactions of items and users, and those in all",
+        "by how many interactions items and users have on average, and in all",
         {**density.figures, "in all": n_pairs},
     )
 
@@ -69,6 +69,6 @@ def choose_own_negatives(density: Density) -> Choice:
     """Share of what a user likes that is left among the negatives, for "auto"."""
     return Choice(
         1 - density.level,
-        "by the mean numbers of interactions of items and users",
+        "by how many interactions items and users have on average",
         density.figures,
     )

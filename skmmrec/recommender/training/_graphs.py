@@ -20,10 +20,11 @@ from torch import Tensor
 
 from skmmrec.recommender.network import SequenceTowerModule
 from skmmrec.recommender.training._batch import Batch
+from skmmrec.recommender.training._dropout import Noise
 from skmmrec.recommender.training._optimizer import Dials, Optimizer
 from skmmrec.recommender.training._padding import Padded, Sizes
 from skmmrec.recommender.training._processes import world
-from skmmrec.recommender.training._step import LossOfBatch, Noise
+from skmmrec.recommender.training._step import LossOfBatch
 
 _log = logging.getLogger("skmmrec.recommender")
 

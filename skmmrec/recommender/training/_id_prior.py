@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._dropout import Noise
 from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._memory_trial import errors_behind, standard_error
 from skmmrec.recommender.training._processes import mean_over_processes
-from skmmrec.recommender.training._step import Noise
 from skmmrec.runtime import progress
 
 # Precisions: the least (2 was no better on validation rows), from where on the result
@@ -72,9 +72,9 @@ def learn_precision(
     mean = float(np.exp(np.mean(search.way[len(search.way) // 2 :])))
     figures = {"the trial's": mean, "trusted from": CLEAR}
     if mean >= CLEAR:
-        reason = "pairs held out of a trial are likelier with shorter embeddings"
+        reason = "pairs held out of a trial are more likely with shorter embeddings"
         return Choice(min(mean, HIGH), reason, figures)
-    reason = "pairs held out of a trial do not ask clearly for shorter embeddings"
+    reason = "pairs held out of a trial do not clearly ask for shorter embeddings"
     return Choice(LOW, reason, figures)
 
 

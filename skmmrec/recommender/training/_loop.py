@@ -19,6 +19,7 @@ from skmmrec.recommender.network import Rows
 from skmmrec.recommender.training._batch import Batch
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._checkpoints import Checkpoint
+from skmmrec.recommender.training._dropout import Noise
 from skmmrec.recommender.training._graphs import CudaRecorder, Graphs, reason_against
 from skmmrec.recommender.training._optimizer import Optimizer, Routes, Schedule
 from skmmrec.recommender.training._plan import Epoch
@@ -31,7 +32,7 @@ from skmmrec.recommender.training._processes import (
     world,
 )
 from skmmrec.recommender.training._split_tables import joined
-from skmmrec.recommender.training._step import LossOfBatch, Noise
+from skmmrec.recommender.training._step import LossOfBatch
 from skmmrec.recommender.training._touched import choose_lazy
 from skmmrec.recommender.training._validation import Monitor
 from skmmrec.recommender.training._weight_average import WeightAverage

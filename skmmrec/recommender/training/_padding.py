@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from skmmrec.recommender.training._batch import Batch, TaskRows
-from skmmrec.recommender.training._step import Noise
+from skmmrec.recommender.training._dropout import Noise
 
 # Capacities are this much above the largest batch that was seen: of 64 batches of
 # 2,048 pairs of TikTok, the largest has 4 % more entries than the mean.

@@ -41,8 +41,8 @@ def choose_tables(problem: Problem, plan: Plan) -> Choice:
     """Tell what ``tables="auto"`` comes to, as `choose_split` does."""
     split, n_processes = choose_split(problem, plan), world()[1]
     if n_processes == 1:
-        return Choice("replicated", "one process trains alone and holds all")
-    reason = "by how many numbers the largest table has"
+        return Choice("replicated", "one process trains, and holds all rows")
+    reason = "by the numbers in the largest table"
     rows = len(problem.content), len(problem.history.lengths)
     largest = max(rows[: 1 + plan.design.user_embedding]) * (plan.design.n_factors or 1)
     figures = {"largest": largest, "split from": SPLIT_FROM}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +28,13 @@ from skmmrec.recommender.network import (
     weighted_squares,
 )
 from skmmrec.recommender.training._batch import Batch
+from skmmrec.recommender.training._dropout import Noise, NoiseSource, Rates, max_batches
 from skmmrec.runtime import Generators
 
 # Usual for InfoNCE (0.05 to 0.2); not tuned, since alignment is off by default.
 TEMPERATURE = 0.1
 # Items of a batch that alignment compares with one another: 512 x 512 cosines.
 MAX_ALIGNED = 512
-# Numbers of dropout that are drawn at once: 16 MB.
-MAX_NOISE = 2**22
 
 
 @dataclass(frozen=True)
@@ -51,30 +50,6 @@ class LossOptions:
     modality_balance: float
     propagation: float
     task_weights: tuple[float, ...] | None
-
-
-class Noise(NamedTuple):
-    """What dropout hides of one batch; None: nothing.
-
-    Attributes
-    ----------
-    mask : tensor of shape (n, m), bool
-        Modalities that are looked at, of the items whose vectors are made.
-    ids : tensor of shape (n, 1), bool
-        False for items whose embedding is hidden.
-    history : tensor of shape (p, 1), bool
-        True for pairs whose user's history is hidden.
-    users : tensor of shape (p, dim)
-        Factors of the users' vectors: 0 for what is hidden.
-    events : tensor of shape (n_entries, dim)
-        The same for the items of the histories, where the tower hides some.
-    """
-
-    mask: Tensor | None = None
-    ids: Tensor | None = None
-    history: Tensor | None = None
-    users: Tensor | None = None
-    events: Tensor | None = None
 
 
 class LossOfBatch(nn.Module):
@@ -139,48 +114,24 @@ class LossOfBatch(nn.Module):
 
     def with_noise(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Noise]]:
         """Draw what dropout hides of many batches at once."""
-        size = max(1, len(batches[0].weights) * self.network.dim)
-        n_steps = max(1, MAX_NOISE // size)
+        n_steps = max_batches(len(batches[0].weights), self.network.dim)
         for start in range(0, len(batches), n_steps):
             some = batches[start : start + n_steps]
             yield from zip(some, self._noise(some), strict=True)
 
     def _noise(self, batches: Sequence[Batch]) -> list[Noise]:
-        """Noise of each of some batches, with one draw of each kind for all of them."""
-        options, dim = self.options, self.network.dim
-        sources = [self.places(batch)[0] for batch in batches]
-        n_items = [len(rows) for rows in sources]
-        n_pairs = [len(batch.weights) for batch in batches]
-        n_entries = [len(batch.past.items) for batch in batches]
-        columns: list[Sequence[Any]] = [[None] * len(batches)] * 5
-        if options.modality_dropout:
-            mask = self.content.mask.index_select(0, torch.cat(sources))
-            kept = self._dice(*mask.shape) >= options.modality_dropout
-            columns[0] = (mask & kept).split(n_items)
-        if options.id_dropout:
-            kept = self._dice(sum(n_items), 1) >= options.id_dropout
-            columns[1] = kept.split(n_items)
-        if options.history_dropout:
-            hidden = self._dice(sum(n_pairs), 1) < options.history_dropout
-            columns[2] = hidden.split(n_pairs)
-        if options.dropout:
-            factors = self._factors(options.dropout, sum(n_pairs), dim)
-            columns[3] = factors.split(n_pairs)
-        if self.network.tower.event_dropout:
-            rate = self.network.tower.event_dropout
-            columns[4] = self._factors(rate, sum(n_entries), dim).split(n_entries)
-        return [Noise(*part) for part in zip(*columns, strict=True)]
-
-    def _dice(self, *shape: int) -> Tensor:
-        """Draw numbers between 0 and 1."""
-        return torch.rand(*shape, device=self.device, generator=self.generators.device)
-
-    def _factors(self, rate: float, *shape: int) -> Tensor:
-        """Draw 0 at a rate, and else what keeps the mean at 1."""
-        # Unlike torch's own dropout, this takes a generator.
-        factors = torch.empty(*shape, device=self.device)
-        factors.bernoulli_(1 - rate, generator=self.generators.device)
-        return factors.div_(1 - rate)
+        """Noise of each of some batches."""
+        options, network = self.options, self.network
+        rates = Rates(
+            mask=options.modality_dropout,
+            ids=options.id_dropout,
+            history=options.history_dropout,
+            users=options.dropout,
+            events=network.tower.event_dropout,
+        )
+        places = [self.places(batch)[0] for batch in batches]
+        source = NoiseSource(rates, network.dim, self.generators.device, self.device)
+        return source.draw(batches, places, self.content.mask)
 
     @property
     def device(self) -> torch.device:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from skmmrec.interactions import History
-from skmmrec.recommender._choices import Choice, Choices
-from skmmrec.recommender.memory import MemoryOfLikes
-from skmmrec.recommender.network import FusionNetwork, Task, accelerator
+from skmmrec.recommender.network import FusionNetwork, accelerator
 from skmmrec.recommender.training._agreement import check_agreement
 from skmmrec.recommender.training._assembly import (
     make_batcher,
@@ -24,31 +21,15 @@ from skmmrec.recommender.training._assembly import (
     make_options,
     make_rng,
 )
-from skmmrec.recommender.training._by_precision import (
-    choose_averaging,
-    choose_modality_dropout,
-)
 from skmmrec.recommender.training._checkpoints import checkpoint_of
-from skmmrec.recommender.training._density import (
-    Density,
-    choose_batch_size,
-    choose_own_negatives,
+from skmmrec.recommender.training._choosing import (
+    Chosen,
+    choose_ahead,
+    choose_by_trial,
+    weigh_tasks,
 )
-from skmmrec.recommender.training._id_prior import LOW
 from skmmrec.recommender.training._loop import Trainer
-from skmmrec.recommender.training._memory_trial import (
-    GIVEN_POWER,
-    can_remember,
-    choose_memory,
-)
-from skmmrec.recommender.training._plan import (
-    Epoch,
-    MemoryWeight,
-    Plan,
-    Source,
-    Trained,
-    Watch,
-)
+from skmmrec.recommender.training._plan import Epoch, Plan, Source, Trained, Watch
 from skmmrec.recommender.training._problem import Examples, Problem, make_network
 from skmmrec.recommender.training._processes import (
     agree,
@@ -56,15 +37,12 @@ from skmmrec.recommender.training._processes import (
     warn_of_strangers,
     world,
 )
-from skmmrec.recommender.training._recency_trial import choose_half_life
 from skmmrec.recommender.training._split_tables import (
     choose_split,
-    choose_tables,
     join_tables,
     split_tables,
 )
 from skmmrec.recommender.training._transfer import adopt, adopt_ids
-from skmmrec.recommender.training._trial import try_out
 from skmmrec.recommender.training._validation import (
     LikesMonitor,
     LossMonitor,
@@ -107,8 +85,7 @@ def train_networks(
     device = own_device(resolve_device(plan.device))
     design, split = plan.design, choose_split(problem, plan)
     n_networks = plan.n_members if design.is_trained else 1
-    networks, curves, id_l2, averaging = [], [], LOW, 0.0
-    memory, half_life = None, None
+    networks, curves, chosen = [], [], Chosen()
     choices = choose_ahead(problem, plan)
     plan, seed = _seeded(problem, plan, source)
     generators = Generators(seed, device)
@@ -122,15 +99,9 @@ def train_networks(
         split_tables(network, split)
         network = network.to(device)
         if number == 0 and design.is_trained:
-            tried = _choose_by_trial(network, problem, plan, generators, choices)
-            id_l2, memory, half_life = tried
-            averaging = _averaging(problem, plan, id_l2, choices)
-        if number == 0 and hides_by_itself(problem, plan):
-            choices.note("modality_dropout", choose_modality_dropout(id_l2))
+            chosen = choose_by_trial(network, problem, plan, generators, choices)
         if design.is_trained:
-            epochs = _train(
-                network, problem, plan, generators, source, number, id_l2, averaging
-            )
+            epochs = _train(network, problem, plan, generators, source, number, chosen)
             curves.append(watch(epochs, plan.training.max_epochs))
         networks.append(_whole(network, split))
     _forget_checkpoints(problem, plan, source)
@@ -140,57 +111,11 @@ def train_networks(
         networks,
         _mean_curve([[e.loss for e in curve] for curve in curves]),
         _mean_curve([[e.score for e in c if e.score is not None] for c in curves]),
-        id_l2,
+        chosen.id_l2,
         choices,
-        memory,
-        half_life,
+        chosen.memory,
+        chosen.half_life,
     )
-
-
-def choose_ahead(problem: Problem, plan: Plan) -> Choices:
-    """Choose what follows from the interactions alone."""
-    choices, training = Choices(), plan.training
-    if not plan.design.is_trained:
-        return choices
-    density, n_pairs = Density.of(problem.history), len(problem.history.items)
-    if training.batch_size == "auto":
-        choices.note("batch_size", choose_batch_size(density, n_pairs))
-    if training.own_negatives == "auto" and any(t.sampled for t in problem.tasks):
-        choices.note("own_negatives", choose_own_negatives(density))
-    if training.tables == "auto":
-        choices.note("tables", choose_tables(problem, plan))
-    return choices
-
-
-def hides_by_itself(problem: Problem, plan: Plan) -> bool:
-    """Tell whether training chooses how often it hides a modality."""
-    is_auto = plan.regularization.modality_dropout == "auto"
-    return is_auto and plan.design.is_trained and bool(problem.content.values)
-
-
-def _averaging(problem: Problem, plan: Plan, id_l2: float, choices: Choices) -> float:
-    """Tell how far weights are averaged, and note it where that is left to the fit."""
-    given = plan.training.averaging
-    if plan.early_stopping is not None:
-        return 0.0
-    if given != "auto":
-        return float(given)
-    if not any(task.sampled for task in problem.tasks):
-        return 0.0
-    choice = choose_averaging(Density.of(problem.history), id_l2)
-    choices.note("averaging", choice)
-    return float(choice.value)
-
-
-def weigh_tasks(networks: Sequence[FusionNetwork], tasks: Sequence[Task]) -> Choice:
-    """Tell what the loss of each task counted in the end; see `LossOfBatch`."""
-    learned = torch.stack([n.log_variances.detach() for n in networks]).mean(0)
-    weights = [
-        float(torch.exp(-log_variance)) / 2 if task.objective == "mse" else 1.0
-        for task, log_variance in zip(tasks, learned, strict=True)
-    ]
-    reason = "all count as likelihoods, ratings by a variance that is learned"
-    return Choice(weights, reason)
 
 
 def fit_accelerator(plan: Plan) -> torch.device | None:
@@ -290,18 +215,17 @@ def _train(
     generators: Generators,
     source: Source | None,
     number: int,
-    id_l2: float,
-    averaging: float,
+    chosen: Chosen,
 ) -> Iterator[Epoch]:
     """Train one network, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(problem, plan, generators)
-    decay = id_l2 / max(1, len(examples))
+    decay = chosen.id_l2 / max(1, len(examples))
     options = make_options(network, problem, plan, len(problem.history.items), decay)
-    options = replace(options, averaging=averaging)
+    options = replace(options, averaging=chosen.averaging)
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
     batcher = make_batcher(problem, plan, generators, history, examples)
-    loss = make_loss(network, problem, plan, generators, id_l2)
+    loss = make_loss(network, problem, plan, generators, chosen.id_l2)
     folder, checkpoint = plan.training.checkpoint_dir, None
     if folder is not None:
         checkpoint = checkpoint_of(folder, problem, plan, source, number)
@@ -309,77 +233,6 @@ def _train(
     if isinstance(monitor, LossMonitor):
         trainer.monitor = replace(monitor, loss=loss, read=trainer.read)
     return trainer.run()
-
-
-class _Tried(NamedTuple):
-    """What a trial has chosen, or was given, as `Trained` has it."""
-
-    id_l2: float
-    memory: MemoryWeight | None
-    half_life: Choice | None = None
-
-
-def _choose_by_trial(
-    network: FusionNetwork,
-    problem: Problem,
-    plan: Plan,
-    generators: Generators,
-    choices: Choices,
-) -> _Tried:
-    """Choose by a trial what is left to the fit: see `_Tried`."""
-    ordered = plan.half_life is not None and network.tower.weighs_recency
-    given, memory = plan.regularization.id_l2, _given_memory(plan, ordered)
-    asks_memory = _asks_memory(problem, plan, choices)
-    asks_half_life = _asks_half_life(network, problem, plan)
-    if given != "auto" and not asks_memory and not asks_half_life:
-        return _Tried(float(given), memory)
-    before = generators.get_state()
-    chosen, trial = try_out(network, problem, plan, generators)
-    if given == "auto":
-        choices.note("id_l2", chosen)
-    else:  # the rest goes on as if there had been no trial
-        generators.set_state(before)
-    id_l2, half_life = float(chosen.value if given == "auto" else given), None
-    if trial is None:
-        if asks_memory:
-            choices.note("memory", replace(chosen, value=0.0))
-        return _Tried(id_l2, memory)
-    where = accelerator(network.item_bias.device)
-    if asks_half_life:
-        # One of what comes next would forget by itself.
-        seen = MemoryOfLikes.learn(trial.left, where=where)
-        half_life = agree(choose_half_life(*trial, problem, seen))
-    if asks_memory:
-        seen = MemoryOfLikes.learn(trial.left, ordered, where)
-        half = half_life.value if half_life is not None else plan.half_life
-        half = None if half == "auto" else half
-        memory, choice = agree(choose_memory(*trial, problem, seen, ordered, half))
-        choices.note("memory", choice)
-    return _Tried(id_l2, memory, half_life)
-
-
-def _given_memory(plan: Plan, ordered: bool) -> MemoryWeight | None:
-    """Return how a memory is to count, where the caller says so."""
-    given = plan.memory
-    if isinstance(given, str | None) or given == 0:
-        return None
-    return MemoryWeight(float(given), GIVEN_POWER, ordered)
-
-
-def _asks_memory(problem: Problem, plan: Plan, choices: Choices) -> bool:
-    """Tell whether a trial is to choose how a memory counts."""
-    asked = plan.memory == "auto" and can_remember(problem)
-    if asked and choose_split(problem, plan):
-        reason = "no process has the whole table of embeddings"
-        choices.note("memory", Choice(0.0, reason))
-        return False
-    return asked
-
-
-def _asks_half_life(network: FusionNetwork, problem: Problem, plan: Plan) -> bool:
-    """Tell whether a trial is to choose how fast likes are forgotten."""
-    is_open = plan.half_life == "auto" and network.tower.weighs_recency
-    return is_open and can_remember(problem) and not choose_split(problem, plan)
 
 
 def _hold_out(

@@ -84,7 +84,7 @@ def try_out(
     n_examples = len(problem.examples)
     if n_examples < MIN_TRIED or training.max_epochs <= MIN_TRIAL_EPOCHS:
         figures = {"rows": n_examples, "epochs": training.max_epochs}
-        return Choice(LOW, "there is too little to try it on", figures), None
+        return Choice(LOW, "too few rows or epochs for a trial", figures), None
     examples, history = some_users(problem.examples, problem.history, MAX_TRIED, rng)
     n_epochs = math.ceil(TRIAL_LENGTH / len(examples))
     n_epochs = min(

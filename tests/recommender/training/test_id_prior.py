@@ -18,7 +18,7 @@ from skmmrec.recommender import (
     Training,
 )
 from skmmrec.recommender.network._objectives import MIN_CREDIT, credit
-from skmmrec.recommender.training import _training, _trial
+from skmmrec.recommender.training import _choosing, _trial
 from skmmrec.recommender.training._assembly import make_batcher, make_loss
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._id_prior import CLEAR, HIGH, LOW, confirm_precision
@@ -251,10 +251,11 @@ def test_split_tables_are_not_tried_for_a_memory_alone(
 ):
     rec = by_precision[2]
     parts = rec.model_.networks[0], rec.model_.problem(), rec._plan(), Generators(0)
-    monkeypatch.setattr(_training, "choose_split", lambda *_: {"items": len(items)})
-    monkeypatch.delattr(_training, "try_out")
+    monkeypatch.setattr(_choosing, "choose_split", lambda *_: {"items": len(items)})
+    monkeypatch.delattr(_choosing, "try_out")
     choices = Choices()
-    assert _training._choose_by_trial(*parts, choices) == (2.0, None, None)
+    chosen = _choosing.choose_by_trial(*parts, choices)
+    assert (chosen.id_l2, chosen.memory, chosen.half_life) == (2.0, None, None)
     reason = "no process has the whole table of embeddings"
     assert choices["memory"] == Choice(0, reason)
 

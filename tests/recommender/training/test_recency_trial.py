@@ -12,7 +12,7 @@ from skmmrec.recommender import Choice, Regularization, Training
 from skmmrec.recommender.training import (
     HALF_LIVES,
     Examples,
-    _training as training_module,
+    _choosing,
     near_best,
 )
 from skmmrec.recommender.training._memory_trial import each_next
@@ -118,7 +118,7 @@ def test_a_trial_for_the_half_life_alone_changes_no_weights():
 
 def test_where_no_trial_can_tell_the_latest_likes_are_asked(monkeypatch):
     says_nothing = Choice(None, "it is not clear")
-    monkeypatch.setattr(training_module, "choose_half_life", lambda *_: says_nothing)
+    monkeypatch.setattr(_choosing, "choose_half_life", lambda *_: says_nothing)
     choice = fit(interactions(walking)).choices_["half_life"]
     assert {"latest", "next"} <= set(choice.figures)
 
