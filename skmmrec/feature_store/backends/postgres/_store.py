@@ -18,11 +18,10 @@ from pydantic import ConfigDict
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     Cells,
-    ContentEncoder,
+    ContentSettings,
     ExactOnlineStore,
     GroupedRefs,
     Snapshot,
-    TextSearch,
     VectorTable,
     WriteRow,
     chunks,
@@ -55,7 +54,7 @@ TYPE: Final = "skmmrec.feature_store.ExactPostgresOnlineStore"
 _PIECE = 1000
 
 
-class ExactPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
+class ExactPostgresOnlineStoreConfig(ContentSettings, PostgreSQLOnlineStoreConfig):
     """Settings of `ExactPostgresOnlineStore` in ``feature_store.yaml``.
 
     Parameters
@@ -79,8 +78,6 @@ class ExactPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     type: Literal["skmmrec.feature_store.ExactPostgresOnlineStore"] = TYPE  # type: ignore[assignment]
-    text_encoder: TextSearch | None = None
-    encoders: dict[str, ContentEncoder] | None = None
 
 
 class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):
