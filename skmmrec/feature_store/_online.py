@@ -220,8 +220,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             For ids of another type than the stored ones.
         ValueError
             For `k` below 1, ids that are missing, not whole or infinite, or a condition
-            that cannot be read, or asks for what the served model was published
-            without; for `fresh` or `fresh_met` that no list has.
+            that cannot be read, or asks for what no item of the served model has;
+            for `fresh` or `fresh_met` that no list has.
 
         Notes
         -----
