@@ -330,8 +330,9 @@ class ServedModel:
             self.backend.read(view, keys, columns),
             self.pinned(self.items, current=True).ids,
         )
+        times = self.backend.event_times(view, keys, EVENT_ITEM)
         recorded, broken = 0, []
-        for key in sorted(rows):
+        for key in sorted(rows, key=lambda key: (times.get(key, 0), key)):
             user, item, y = (unpack(rows[key].get(name, b"")) for name in columns)
             if None in (user, item, y) or not math.isfinite(y):
                 broken.append(key)

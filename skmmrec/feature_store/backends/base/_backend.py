@@ -271,6 +271,13 @@ class Backend(ABC):
             for key, row in found.items()
         }
 
+    def event_times(
+        self, view: FeatureView, keys: Sequence[bytes], feature: str
+    ) -> dict[bytes, int]:
+        """Return event times of a feature, in microseconds, by key."""
+        found = self.online.read_values(self.config, view, keys, [feature])
+        return {key: row[feature][1] for key, row in found.items() if feature in row}
+
     def read_column(
         self,
         view: FeatureView,
