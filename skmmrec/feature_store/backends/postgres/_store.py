@@ -261,11 +261,13 @@ class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):
             entities_to_keep,
             partial,
         )
-        engine = self.engine(config)
+        # What `feast delete` deletes is named among what stays, too.
+        gone, engine = {view.name for view in tables_to_delete}, self.engine(config)
         with engine.connections.get() as conn:
             engine.prepare(conn)
             for view in tables_to_keep:
-                if any(field.vector_index for field in view.features):
+                has_vectors = any(field.vector_index for field in view.features)
+                if has_vectors and view.name not in gone:
                     count_changes(conn, engine.overlay(view))
             forget_counts(conn)
 

@@ -216,8 +216,11 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
                 entities_to_keep,
                 partial,
             )
+            # What `feast delete` deletes is named among what stays, too.
+            gone = {view.name for view in tables_to_delete}
             for view in tables_to_keep:
-                prepare_table(self.connect(config), self.table_name(config, view))
+                if view.name not in gone:
+                    prepare_table(self.connect(config), self.table_name(config, view))
 
     def plan(
         self, config: RepoConfig, desired_registry_proto: RegistryProto
