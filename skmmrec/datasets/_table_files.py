@@ -310,8 +310,11 @@ def read_features(
     A column of a CSV file becomes numbers if all of its values are, and none begins
     with a zero that a number does not need, as postal codes do, nor is a whole number
     with more digits than a number keeps. Whole numbers beside gaps that a float64 would
-    round are ``Int64``.
+    round are ``Int64``. A ValueError refuses the column of the ids among
+    `names`; others are as in `read_table`.
     """
+    if key in names:
+        raise ValueError(f"{source.path}: column {key!r} has the ids: name others")
     kinds: dict[str, Kind] = {key: "raw", **dict.fromkeys(names, "raw")}
     table = read_table(source, kinds, may_be_empty=may_be_empty)
     if not source.is_parquet:
