@@ -242,7 +242,7 @@ def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column
     """Return each column, in the order of the items."""
     _check_frame("features", features)
     rows = _rows_of(features.index, item_ids, "features").tolist()
-    _check_index(features, item_ids)
+    _check_index("features", features, item_ids)
     repeated = features.columns[features.columns.duplicated()].tolist()
     if repeated:
         raise ValueError(f"features has column {repeated[0]!r:.100} more than once")
@@ -252,19 +252,19 @@ def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column
     }
 
 
-def _check_index(features: pd.DataFrame, item_ids: Sequence[Id]) -> None:
+def _check_index(what: str, table: pd.DataFrame, item_ids: Sequence[Id]) -> None:
     """Refuse row numbers where a column has the ids of all items, in another order."""
-    index, n = features.index, len(item_ids)
+    index, n = table.index, len(item_ids)
     if index.name is not None or not index.equals(pd.RangeIndex(n)):
         return
-    for position, name in enumerate(features.columns):
-        column = features.iloc[:, position]
+    for position, name in enumerate(table.columns):
+        column = table.iloc[:, position]
         is_other = types.is_integer_dtype(column.dtype) and column.is_unique
         if is_other and column.isin(item_ids).all() and (column != index).any():
             raise ValueError(
-                f"features has row numbers as its index, and item ids in {name!r:.100}:"
-                f" give features.set_index({name!r:.100}), or, where the row numbers "
-                "are the ids, features.rename_axis('item_id')"
+                f"{what} has row numbers as its index, and item ids in {name!r:.100}: "
+                f"give its set_index({name!r:.100}), or, where the row numbers are the "
+                "ids, its rename_axis('item_id')"
             )
 
 
@@ -376,6 +376,7 @@ def _vectors(
     if not table.shape[1] or not all(map(types.is_numeric_dtype, table.dtypes)):
         raise TypeError(f"{what} must have columns of numbers, and no others")
     rows = _rows_of(table.index, item_ids, what)
+    _check_index(what, table, item_ids)
     matrix = table.to_numpy(np.float32, na_value=np.nan)
     odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(odd):

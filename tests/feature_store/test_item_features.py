@@ -93,8 +93,9 @@ def test_of_times_the_error_says_what_to_make():
 
 def test_row_numbers_are_not_taken_for_ids_that_are_in_a_column(repo, recommender):
     table = pd.DataFrame({"price": np.arange(30.0), "sku": IDS[::-1]})
-    with pytest.raises(ValueError, match=r"item ids in 'sku': .*set_index\('sku'\)"):
-        publish(recommender, repo, features=table)
+    for given in ({"features": table}, {"vectors": {"words": table}}):
+        with pytest.raises(ValueError, match=r"ids in 'sku': .*set_index\('sku'\)"):
+            publish(recommender, repo, **given)
     by_id = table.set_index("sku")
     publish(recommender, repo, features=by_id)
     assert verify(recommender, repo, features=by_id).ok
