@@ -90,6 +90,10 @@ def _code_of(run: Callable[[], Any]) -> Any:
     except ClosedError:
         _forget_stdout()
         return CLOSED
+    except OSError as error:  # of help and version, which no command writes
+        _forget_stdout()
+        Failure(str(error)).show()
+        return FAILED
 
 
 def _forget_stdout() -> None:

@@ -191,7 +191,9 @@ def _name_encoders(repo: Path, vectors: Path, published: Collection[str]) -> Non
 
 def _of_items(given: dict[str, Any]) -> tuple[Any, Any]:
     """Read the categories and features that options name."""
-    names = [*given["features"], *([given["category"]] if given["category"] else [])]
+    features = list(dict.fromkeys(given["features"]))
+    category = [given["category"]] if given["category"] else []
+    names = list(dict.fromkeys([*features, *category]))
     if bool(names) != (given["items"] is not None):
         raise click.UsageError("--items goes together with --feature or --category")
     if not names:
@@ -201,8 +203,7 @@ def _of_items(given: dict[str, Any]) -> tuple[Any, Any]:
     source = TableFiles(given["items"], given["sep"], given["encoding"])
     table = read_features(source, given["key"] or "item_id", names)
     categories = table[given["category"]].dropna() if given["category"] else None
-    features = table[list(given["features"])] if given["features"] else None
-    return categories, features
+    return categories, table[features] if features else None
 
 
 @command(

@@ -72,13 +72,18 @@ class TableFiles:
         """Tell parquet from CSV.
 
         Raises FileNotFoundError if there is nothing; ValueError for a folder that has
-        both, or neither.
+        both, or neither, and for what is neither file nor folder.
         """
         if not self.path.exists():
             raise FileNotFoundError(f"there is no file or folder {str(self.path)!r}")
         if self.path.is_file():
             with self.path.open("rb") as file:
                 return file.read(len(_PARQUET)) == _PARQUET
+        if not self.path.is_dir():
+            raise ValueError(
+                f"{str(self.path)!r} is no file and no folder but, say, a pipe, which "
+                "can be read once only: write it to a file"
+            )
         is_parquet = bool(parquet_files_in(self.path))
         if is_parquet == bool(self._csv_files()):
             what = "both parquet and CSV" if is_parquet else "no parquet and no CSV"
@@ -305,8 +310,11 @@ def read_features(
     A column of a CSV file becomes numbers if all of its values are, and none begins
     with a zero that a number does not need, as postal codes do, nor is a whole number
     with more digits than a number keeps. Whole numbers beside gaps that a float64 would
-    round are ``Int64``.
+    round are ``Int64``. A ValueError refuses the column of the ids among
+    `names`; others are as in `read_table`.
     """
+    if key in names:
+        raise ValueError(f"{source.path}: column {key!r} has the ids: name others")
     kinds: dict[str, Kind] = {key: "raw", **dict.fromkeys(names, "raw")}
     table = read_table(source, kinds, may_be_empty=may_be_empty)
     if not source.is_parquet:

@@ -172,7 +172,8 @@ def scalars_of(column: pa.Array, kind: str, name: str, where: Where) -> pa.Array
 
 def categories_of(column: pa.Array, name: str) -> pa.Array:
     """Read categories as texts."""
-    scalar_kind(column.type, name)
+    if not types.is_null(column.type):  # else there are none
+        scalar_kind(column.type, name)
     texts = [
         None if value is None or value != value else category_text(value)
         for value in column.to_pylist()

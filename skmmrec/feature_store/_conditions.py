@@ -65,10 +65,11 @@ class Conditions:
         """Return a feature of all items; a ValueError when no item has a value."""
         column = column_of(self.view, self.table, name, self._read)
         if not column.present.any():
-            what = "categories" if name == CATEGORY else name
-            given = "categories" if name == CATEGORY else "features"
+            is_category = name == CATEGORY
+            what = "category" if is_category else f"value of {name}"
+            given = "categories" if is_category else "features"
             raise ValueError(
-                f"model version {self.table.version!r} was published without {what}: "
+                f"no item of model version {self.table.version!r} has a {what}: "
                 f"publish it again, with {given}=..."
             )
         return column

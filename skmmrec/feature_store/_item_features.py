@@ -79,7 +79,7 @@ def item_columns(
     item_ids : sequence of int or str
     known : mapping of str to str, optional
         Kinds of features that the view has already; without values in `features` they
-        are missing for all items.
+        are missing for all items, and of the same kind.
 
     Raises
     ------
@@ -91,8 +91,13 @@ def item_columns(
     """
     columns = {} if features is None else _scalars(features, item_ids)
     for name, kind in (known or {}).items():
-        columns.setdefault(name, Column(name, kind, [None] * len(item_ids)))
+        if name not in columns or _is_empty(columns[name]):
+            columns[name] = Column(name, kind, [None] * len(item_ids))
     return in_order(columns, "features")
+
+
+def _is_empty(column: Column) -> bool:
+    return all(value is None for value in column.values)
 
 
 def vector_columns(
@@ -237,6 +242,7 @@ def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column
     """Return each column, in the order of the items."""
     _check_frame("features", features)
     rows = _rows_of(features.index, item_ids, "features").tolist()
+    _check_index("features", features, item_ids)
     repeated = features.columns[features.columns.duplicated()].tolist()
     if repeated:
         raise ValueError(f"features has column {repeated[0]!r:.100} more than once")
@@ -244,6 +250,22 @@ def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column
         checked_name(name, "features"): _column(name, features[name], rows)
         for name in features.columns
     }
+
+
+def _check_index(what: str, table: pd.DataFrame, item_ids: Sequence[Id]) -> None:
+    """Refuse row numbers where a column has the ids of all items, in another order."""
+    index, n = table.index, len(item_ids)
+    if index.name is not None or not index.equals(pd.RangeIndex(n)):
+        return
+    for position, name in enumerate(table.columns):
+        column = table.iloc[:, position]
+        is_other = types.is_integer_dtype(column.dtype) and column.is_unique
+        if is_other and column.isin(item_ids).all() and (column != index).any():
+            raise ValueError(
+                f"{what} has row numbers as its index, and item ids in {name!r:.100}: "
+                f"give its set_index({name!r:.100}), or, where the row numbers are the "
+                "ids, its rename_axis('item_id')"
+            )
 
 
 def _check_frame(what: str, table: object) -> None:
@@ -354,6 +376,7 @@ def _vectors(
     if not table.shape[1] or not all(map(types.is_numeric_dtype, table.dtypes)):
         raise TypeError(f"{what} must have columns of numbers, and no others")
     rows = _rows_of(table.index, item_ids, what)
+    _check_index(what, table, item_ids)
     matrix = table.to_numpy(np.float32, na_value=np.nan)
     odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(odd):

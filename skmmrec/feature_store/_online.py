@@ -221,8 +221,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             For ids of another type than the stored ones.
         ValueError
             For `k` below 1, ids that are missing, not whole or infinite, or a condition
-            that cannot be read, or asks for what the served model was published
-            without; for `fresh` or `fresh_met` that no list has.
+            that cannot be read, or asks for what no item of the served model has;
+            for `fresh` or `fresh_met` that no list has.
 
         Notes
         -----
@@ -313,7 +313,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         Parameters
         ----------
         history : id or array-like of shape (n,)
-            Ids of at least one item, oldest first.
+            Ids of at least one item, oldest first. One that comes again counts once,
+            where it came first, as it does for users that are known.
         k, items, category, where, exclude_seen, fresh, fresh_met
             As in `recommend`.
 
@@ -334,7 +335,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         check_count(k)
         check_fresh(fresh, fresh_met, k)
         where = None if where is None else parse_filter(where)
-        seen = checked_ids(self._served.item_view, history)
+        seen = list(dict.fromkeys(checked_ids(self._served.item_view, history)))
         if not seen:
             raise ValueError("history is empty")
 

@@ -168,10 +168,11 @@ class OnlineWriter:
         Notes
         -----
         A pushed row has the columns event_id, which tells events apart, event_user_id,
-        event_item_id, event_y and event_timestamp. Events are recorded in the order of
-        their ids, each exactly once: one that was recorded does not count again, when
-        it is pushed again or `feast materialize` brings it back, until `prune_feedback`
-        has forgotten it everywhere.
+        event_item_id, event_y and event_timestamp. Those that wait are recorded in the
+        order of their times, and of their ids where these are the same, each exactly
+        once: one that was recorded does not count again, when it is pushed again or
+        `feast materialize` brings it back, until `prune_feedback` has forgotten it
+        everywhere.
         """
         return self._served.record_pushed()
 

@@ -29,6 +29,7 @@ from skmmrec.feature_store.backends.base import (
     USER_VECTOR,
     USER_VERSION,
     USER_VIEW,
+    Cells,
     Column,
     Event,
     Features,
@@ -327,12 +328,13 @@ class ServedModel:
         view = feature_view(self.store, EVENT_VIEW)
         keys, columns = self._waiting(view), [EVENT_USER, EVENT_ITEM, EVENT_Y]
         rows, known = (
-            self.backend.read(view, keys, columns),
+            self.backend.cells(view, keys, columns),
             self.pinned(self.items, current=True).ids,
         )
         recorded, broken = 0, []
-        for key in sorted(rows):
-            user, item, y = (unpack(rows[key].get(name, b"")) for name in columns)
+        for key in sorted(rows, key=lambda key: (_latest_us(rows[key]), key)):
+            values = {name: value for name, (value, _) in rows[key].items()}
+            user, item, y = (unpack(values.get(name, b"")) for name in columns)
             if None in (user, item, y) or not math.isfinite(y):
                 broken.append(key)
             elif len(positions(known, [item])):
@@ -431,6 +433,10 @@ def rows_of(table: VectorTable, items: list[Id]) -> np.ndarray:
     if len(absent):
         raise _no_vector(table.version, items[absent[0]])
     return rows
+
+
+def _latest_us(row: Cells) -> int:
+    return max((event_us for _, event_us in row.values()), default=0)
 
 
 def _no_vector(version: str | None, item: Id) -> UnknownIdError:

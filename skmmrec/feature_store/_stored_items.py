@@ -214,11 +214,13 @@ class Items:
         if further.features is not None:
             _refuse_both(bool(self._vectors.features), "features", "features")
             ids = getattr(further.features, "index", pd.Index([])).tolist()
-            columns = item_columns(further.features, ids)
+            columns = item_columns(further.features, ids, further.known_features)
             self._put_beside(_Beside("features", ids, columns))
             kinds.update({column.name: column.kind for column in columns})
         for name in self._vectors.features:
-            kind = scalar_kind(schema.field(name).type, f"feature {name}")
+            given, before = schema.field(name).type, kinds.get(name, "string")
+            is_empty = pa.types.is_null(given)
+            kind = before if is_empty else scalar_kind(given, f"feature {name}")
             kinds[checked_name(name, "features")] = kind
             self._reading.add(name, arrow_type(kind), partial(_scalar, name, kind))
         return _sorted(kinds, "features")

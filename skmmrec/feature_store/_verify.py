@@ -37,6 +37,9 @@ from ._types import CategoriesByItem, FurtherVectors, Repo, Servable
 
 # Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
 _CHUNK = 5000
+# A second attempt is needed only if ids are deleted from what is read; five in a row
+# mean that somebody deletes without pause.
+_ATTEMPTS = 5
 
 
 class SkewReport(NamedTuple):
@@ -211,6 +214,22 @@ def _misused(given: object) -> TypeError:
 
 
 def _inspect(backend: Backend, store: FeatureStore, snapshot: Snapshot) -> StoreReport:
+    """Compare a publication with its record, and anew if that has changed meanwhile.
+
+    `delete_ids` changes both.
+    """
+    report = _inspected(backend, store, snapshot)
+    for _ in range(_ATTEMPTS - 1):
+        now = backend.served()
+        if report.ok or now is None or now == snapshot:
+            break
+        report, snapshot = _inspected(backend, store, now), now
+    return report
+
+
+def _inspected(
+    backend: Backend, store: FeatureStore, snapshot: Snapshot
+) -> StoreReport:
     """Read everything that was published, all events, and the offline files."""
     total, damage = 0, []
     for name in PUBLISHED_VIEWS:

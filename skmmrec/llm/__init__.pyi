@@ -9,7 +9,11 @@ from ._soft_tokens import SoftTokenFuser as SoftTokenFuser
 # For other rooms: what fuses by a language model, and what tells reasons in words.
 from ._adapters import CoLikes as CoLikes
 from ._fields import as_lines as as_lines
-from ._fuser_records import read_fuser as read_fuser, write_fuser as write_fuser
+from ._fuser_records import (
+    read_fuser as read_fuser,
+    write_fuser as write_fuser,
+    write_fuser_weights as write_fuser_weights,
+)
 from ._prompts import read_prompt as read_prompt
 from ._reading import read_text as read_text
 from ._safety import fence as fence

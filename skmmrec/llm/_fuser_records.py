@@ -44,19 +44,19 @@ def fuser_settings(fuser: SoftTokenFuser) -> dict[str, Any]:
     return params
 
 
-def write_fuser(
-    fuser: SoftTokenFuser,
-) -> tuple[dict[str, Any], dict[str, NDArray]]:
-    """Write a fitted fuser, for any device: in terms of JSON, and what was learned."""
-    fitted = {name: getattr(fuser, name) for name in FITTED}
-    weights = {f"fuser.{name}": weight for name, weight in fuser.weights_.items()}
-    if fuser.scale_ is not None:
-        weights[SCALE] = fuser.scale_
+def write_fuser(fuser: SoftTokenFuser) -> dict[str, Any]:
+    """Write a fitted fuser in terms of JSON, for any device, but for its weights."""
     return {
         "params": {**fuser_settings(fuser), "device": "auto"},
-        "fitted": fitted,
+        "fitted": {name: getattr(fuser, name) for name in FITTED},
         "numbers": fuser.number_space_.to_record(),
-    }, weights
+    }
+
+
+def write_fuser_weights(fuser: SoftTokenFuser) -> dict[str, NDArray]:
+    """Write what a fuser has learned, by name."""
+    weights = {f"fuser.{name}": weight for name, weight in fuser.weights_.items()}
+    return weights if fuser.scale_ is None else {**weights, SCALE: fuser.scale_}
 
 
 def read_fuser(

@@ -56,7 +56,7 @@ def write_tensors(model: FittedModel) -> dict[str, NDArray]:
     tensors |= _content_tensors("items", model.content, model.space)
     if model.user_content is not None and model.user_space is not None:
         tensors |= _content_tensors("users", model.user_content, model.user_space)
-    tensors |= _fuser_parts(model)[1] | _expectation_tensors(model.expectation)
+    tensors |= _fuser_weights(model.fuser) | _expectation_tensors(model.expectation)
     tensors["items.met"] = model.met
     if model.memory is not None:
         tensors["memory.neighbors"] = model.memory.neighbors
@@ -82,7 +82,7 @@ def write_record(model: FittedModel) -> dict[str, Any]:
         "user_modality_names": None if users is None else users.modalities,
         "numbers": model.space.numbers.to_record(),
         "user_numbers": _numbers_of_users(model),
-        "fuser": _fuser_parts(model)[0],
+        "fuser": _fuser_record(model.fuser),
         "n_networks": len(model.networks),
         "half_life": plain(model.half_life),
         "memory": _write_memory(model.memory),
@@ -190,12 +190,20 @@ def _read_data(record: dict[str, Any], tensors: dict[str, NDArray]) -> Interacti
     return InteractionData(users, items, seen, history)
 
 
-def _fuser_parts(model: FittedModel) -> tuple[Any, dict[str, NDArray]]:
-    if model.fuser is None:
-        return None, {}
+def _fuser_record(fuser: SoftTokenFuser | None) -> dict[str, Any] | None:
+    if fuser is None:
+        return None
     from skmmrec.llm import write_fuser
 
-    return write_fuser(model.fuser)
+    return write_fuser(fuser)
+
+
+def _fuser_weights(fuser: SoftTokenFuser | None) -> dict[str, NDArray]:
+    if fuser is None:
+        return {}
+    from skmmrec.llm import write_fuser_weights
+
+    return write_fuser_weights(fuser)
 
 
 def read_fuser_of(

@@ -72,6 +72,10 @@ class ServingVectors:
     memory: ItemMemory | None = None
     disliked: pd.Series | None = None
 
+    def serving_vectors(self) -> ServingVectors:
+        """Return itself, as what a recommender returns."""
+        return self
+
 
 @dataclass(frozen=True)
 class StoredVectors:

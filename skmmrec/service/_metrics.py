@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import os
 from collections.abc import Iterator
@@ -11,14 +12,12 @@ from pathlib import Path
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
-    Metric,
     generate_latest,
     values,
 )
+from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.registry import Collector
 
 # Seconds; a list takes some ms, an encoded film some seconds.
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -30,7 +29,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # day, as systems clean up what is temporary.
 _OF_FEAST = "feast_metrics_"
 # What it calls its files there, before the number of the process.
-_FILES = ("counter", "histogram", "gauge_livesum")
+_FILES = ("counter", "histogram")
 # Bytes of each of them: 3,000 lines of counts, which is ten times those of all routes.
 _SPACE = 2**18
 _NO_SPACE = f"there is no space in the folder {FOLDER} for what this worker counts"
@@ -61,14 +60,7 @@ class Metrics:
             "Changes of the model that a worker answers by.",
             registry=self._registry,
         )
-        self._served = Gauge(
-            _SERVED,
-            "Workers that answer by this model version.",
-            ["version"],
-            registry=self._registry,
-            multiprocess_mode="livesum",
-        )
-        self._version: str | None = None
+        self._served = _Served(self._folder)
 
     def start(self) -> None:
         """Take space in the process that counts, which may be a fork of the first.
@@ -89,41 +81,81 @@ class Metrics:
 
     def serves(self, version: str | None) -> bool:
         """Note the version that requests are answered by; tell whether it is new."""
-        before, self._version = self._version, version
+        before = self._served.version
         if version == before:
             return False
+        self._served.change(version)
         if before is not None:
-            self._served.labels(before).set(0)
             self._reloads.inc()
-        if version is not None:
-            self._served.labels(version).set(1)
         return True
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' format: of all workers, where they share."""
         if self._folder is None:
-            return generate_latest(_Answering(self._registry))
+            return generate_latest(self._registry) + generate_latest(self._served)
         _forget_dead(self._folder)
         shared = MultiProcessCollector(None, str(self._folder))
-        return generate_latest(_Answering(shared))
+        return generate_latest(shared) + generate_latest(self._served)
 
 
-class _Answering:
-    """What is counted, without the versions that nobody answers by any more.
+class _Served:
+    """The versions that workers answer by, each in a file of its own.
 
-    Each new model has another one: of a service that runs for a year, they would be
-    thousands.
+    A count of each version would stay, here and in files: those of a service that runs
+    for a year would be thousands.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where workers tell each other; None: there is one.
+
+    Attributes
+    ----------
+    version : str or None
+        That of this worker.
     """
 
-    def __init__(self, counted: Collector) -> None:
-        self._counted = counted
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self.version: str | None = None
 
-    def collect(self) -> Iterator[Metric]:
-        """Return what there is to tell."""
-        for metric in self._counted.collect():
-            if metric.name == _SERVED:
-                metric.samples = [each for each in metric.samples if each.value]
-            yield metric
+    def change(self, version: str | None) -> None:
+        """Note another one."""
+        self.version = version
+        if self._folder is None:
+            return
+        path = self._folder / f"{_SERVED}_{os.getpid()}"
+        partial = path.with_suffix(".partial")
+        try:
+            partial.write_bytes((version or "").encode())
+            os.replace(partial, path)  # others read it at any time
+        except OSError as error:
+            _LOG.warning("the metrics do not tell of version %s: %s", version, error)
+            path.unlink(missing_ok=True)  # it has the one before
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Count workers by version, for Prometheus."""
+        told = "Workers that answer by this model version."
+        family = GaugeMetricFamily(_SERVED, told, labels=["version"])
+        for version, n in sorted(collections.Counter(self._versions()).items()):
+            family.add_metric([version], n)
+        yield family
+
+    def _versions(self) -> Iterator[str]:
+        if self._folder is None:
+            found = [self.version or ""]
+        else:
+            found = [_text_of(path) for path in self._folder.glob(f"{_SERVED}_*[0-9]")]
+        return filter(None, found)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:  # another worker found that its worker is no more
+        return ""
 
 
 def _shared_folder() -> Path | None:
@@ -177,11 +209,12 @@ def _fill(path: Path) -> None:
 
 def _forget_dead(folder: Path) -> None:
     """Leave out workers that are no more; what they have counted stays."""
-    for file in folder.glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
+    for file in folder.glob(f"{_SERVED}_*[0-9]"):
+        pid = int(file.name.rpartition("_")[2])
         if not _is_alive(pid):
             with suppress(FileNotFoundError):  # another worker does the same
                 mark_process_dead(pid, str(folder))
+            file.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

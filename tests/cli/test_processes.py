@@ -56,6 +56,18 @@ def test_nobody_reads_the_output(model):
 
 @needs_fork
 @quietly
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("args", [["recommend"], ["--version"], ["fit", "--help"]])
+def test_an_output_without_space_is_an_error(model, args):
+    places = [model] if args == ["recommend"] else []
+    with open("/dev/full", "w") as full:
+        code, _, err = command(*args, *places, stdout=full.fileno())
+    assert code == 3
+    assert err.startswith("Error: [Errno 28]")
+
+
+@needs_fork
+@quietly
 @pytest.mark.parametrize("closed", [[0], [1], [2], [0, 1, 2]], ids=str)
 def test_streams_that_are_closed_belong_to_no_file(model, tmp_path, closed):
     """As by ``>&-``: what is opened next must not get their numbers."""

@@ -36,7 +36,8 @@ def published(tables, model, vectors, tmp_path_factory):
     repo = tmp_path_factory.mktemp("repositories") / "my shop"
     assert "skmmrec publish" in run("init-repo", repo).stderr
     args = ["--items", tables / "items.csv", "--feature", "price", "--feature", "brand"]
-    args += ["--category", "brand", "--json"]
+    # Whoever names a column twice means it once.
+    args += ["--category", "brand", "--feature", "price", "--json"]
     told = json.loads(run("publish", model, repo, *args).stdout)
     assert (told["n_users"], told["n_items"]) == (8, 12)
     return repo
@@ -244,6 +245,11 @@ def test_a_new_repository_has_no_publication(tmp_path):
         (["publish", "M", "R", "--items", "I"], "--items goes together with", 2),
         (["publish", "M", "R", "--feature", "price"], "--items goes together with", 2),
         (["publish", "M", "R", "--items", "I", "--feature", "x"], "no column 'x'", 3),
+        (
+            ["publish", "M", "R", "--items", "I", "--feature", "item_id"],
+            "column 'item_id' has the ids",
+            3,
+        ),
         (["publish", "M", "R", "--keep", "0"], "--keep", 2),
         (["init-repo", "R"], "choose a new or an empty folder", 3),
         (["init-repo", "new", "--project", "my-shop"], "my-shop", 3),

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -126,6 +127,13 @@ def test_what_is_wrong_names_file_column_and_row(write, text, kinds, message):
 def test_a_separator_of_two_signs_is_refused(write):
     with pytest.raises(ValueError, match="sep must be one character"):
         values(write("a,b\n1,2\n", sep="::"), "a")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_refused_as_it_cannot_be_read_twice(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe' is no file and no folder but"):
+        values(TableFiles(tmp_path / "pipe"), "a")
 
 
 def test_what_is_not_there_is_told(tmp_path):

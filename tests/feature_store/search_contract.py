@@ -214,7 +214,7 @@ class SearchContract:
         assert len(online.recommend("100", N, where="price == 'low'"))
         with pytest.raises(ValueError, match="price holds texts"):
             online.recommend("100", where="price < 30")
-        with pytest.raises(ValueError, match="published without stock"):
+        with pytest.raises(ValueError, match="has a value of stock"):
             online.recommend("100", where="stock < 30")
         with pytest.raises(ValueError, match="published without the vectors 'words'"):
             online.similar_items(3, weights={"words": 1})

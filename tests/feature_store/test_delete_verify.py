@@ -10,6 +10,7 @@ from skmmrec.feature_store import (
     read_vectors,
     verify,
 )
+from skmmrec.feature_store.backends.sqlite._backend import SqliteBackend
 
 from .conftest import make_recommender
 
@@ -53,6 +54,22 @@ def test_what_was_published_verifies(repo, recommender):
     report = verify(recommender, repo)
     assert report.ok
     assert (report.version, report.n_compared) == ("v1", 42)
+
+
+def test_what_is_deleted_while_rows_are_read_is_no_damage(
+    repo, recommender, monkeypatch
+):
+    publish(recommender, repo)
+    rows, waiting = SqliteBackend.rows, [[3], [4]]
+
+    def rows_after_a_deletion(backend, view, snapshot):
+        if waiting:
+            delete_ids(repo, items=waiting.pop())
+        return rows(backend, view, snapshot)
+
+    monkeypatch.setattr(SqliteBackend, "rows", rows_after_a_deletion)
+    assert verify(repo).ok
+    assert not waiting
 
 
 def test_categories_are_compared_where_they_are_given(repo, recommender):

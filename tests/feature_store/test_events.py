@@ -52,6 +52,27 @@ def test_pushed_events_count_as_recorded_ones(repo, store):
     ]
 
 
+def assert_recorded_in_the_order_of_times(store):
+    times = pd.to_datetime([30, 10, 20, 20], unit="s", utc=True)
+    pushed = events(a=(77, 1, 1), b=(77, 2, 1), d=(77, 3, 1), c=(77, 4, 1))
+    store.push("feedback_events_push", pushed.assign(event_timestamp=times))
+    online = OnlineRecommender(store)
+    assert online.record_pushed() == 4
+    assert online.feedback()["item_id"].tolist() == [2, 4, 3, 1]
+
+
+def test_waiting_events_are_recorded_in_the_order_of_their_times(store):
+    """Their ids may be of any kind: a user is made of the latest likes."""
+    assert_recorded_in_the_order_of_times(store)
+
+
+@pytest.mark.services
+def test_other_engines_record_in_the_order_of_times(remote):
+    store = open_store(remote)
+    publish(history_model(), store)
+    assert_recorded_in_the_order_of_times(store)
+
+
 def test_an_event_waits_for_its_item(store):
     online = OnlineRecommender(store)
     store.push("feedback_events_push", events(e1=(77, 500, 1)))

@@ -91,6 +91,39 @@ def test_of_times_the_error_says_what_to_make():
         one(pd.to_datetime(["2026-03-01"]))
 
 
+def test_row_numbers_are_not_taken_for_ids_that_are_in_a_column(repo, recommender):
+    table = pd.DataFrame({"price": np.arange(30.0), "sku": IDS[::-1]})
+    for given in ({"features": table}, {"vectors": {"words": table}}):
+        with pytest.raises(ValueError, match=r"ids in 'sku': .*set_index\('sku'\)"):
+            publish(recommender, repo, **given)
+    by_id = table.set_index("sku")
+    publish(recommender, repo, features=by_id)
+    assert verify(recommender, repo, features=by_id).ok
+
+
+def test_ids_that_are_row_numbers_may_have_a_feature_of_ranks():
+    ranks = pd.DataFrame({"rank": IDS[::-1]})
+    for table in (ranks.rename_axis("item_id"), ranks.assign(rank=IDS), ranks[:20]):
+        [column] = item_columns(table, IDS)
+        expected = table["rank"].tolist()
+        assert column.values == expected + [None] * (len(IDS) - len(expected))
+
+
+@pytest.mark.parametrize("empty", [[None] * 30, [np.nan] * 30])
+def test_a_feature_without_values_stays_of_its_kind(repo, recommender, empty):
+    """As of a night on which its source failed."""
+    publish(recommender, repo, features=pd.DataFrame({"price": [7]}, [4]))
+    path = repo / "data" / "item_embeddings.parquet"
+    kind = pq.read_schema(path).field("price").type
+    later = make_recommender(version="v2")
+    publish(later, repo, features=pd.DataFrame({"price": empty}))
+    assert pq.read_schema(path).field("price").type == kind
+    with pytest.raises(ValueError, match="no item of model version 'v2' has a value"):
+        OnlineRecommender(repo).recommend("100", where="price < 3")
+    settings = json.loads((repo / "data" / "embeddings.json").read_text())
+    assert settings["item_features"] == {"price": "int64"}
+
+
 def test_numbers_and_texts_that_cannot_be_stored_are_refused():
     for values, message in (
         ([np.inf], "infinite"),
@@ -280,7 +313,7 @@ def test_added_features_fit_those_published(repo, recommender):
     online.add_items([50], np.ones((1, 4)), features=pd.DataFrame({"price": [7]}, [50]))
     assert online.recommend("100", where="price == 7")["item_id"].tolist() == [50]
     publish(make_recommender(version="v2"), repo)
-    with pytest.raises(ValueError, match="published without price"):
+    with pytest.raises(ValueError, match="has a value of price"):
         online.add_items(
             [51], np.ones((1, 4)), features=pd.DataFrame({"price": [1]}, [51])
         )

@@ -234,6 +234,21 @@ def test_somebody_without_an_id_has_a_memory_too(repo, half_life):
     check(found, scores_of(model, history), history, 8)
 
 
+@pytest.mark.parametrize("half_life", [None, 1.5])
+def test_a_history_with_repeats_is_that_of_who_is_recorded(repo, half_life):
+    publish(remembering(half_life=half_life), repo)
+    online, rng = OnlineRecommender(repo), np.random.default_rng(0)
+    for user in range(100, 106):
+        history = rng.integers(0, 5, 8).tolist()
+        for item in history:
+            online.record(user, item)
+        found = online.recommend_from_history(history, k=9)
+        wanted = online.recommend(user, k=9)
+        assert found["item_id"].tolist() == wanted["item_id"].tolist()
+        score = wanted["score"]
+        np.testing.assert_allclose(found["score"], score, rtol=CLOSE, atol=CLOSE)
+
+
 def test_the_popular_are_by_their_biases_alone(repo):
     model = remembering()
     publish(model, repo)

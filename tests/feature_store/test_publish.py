@@ -12,6 +12,7 @@ from skmmrec.feature_store import (
     open_store,
     publish,
     read_vectors,
+    verify,
 )
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.recommender import PopularityRecommender
@@ -89,6 +90,13 @@ def test_publication_reports_what_was_written(repo, recommender):
     assert publication[0] == "v1"
     assert publication[2:] == (12, 30, 5)
     assert before <= publication.timestamp <= datetime.now(UTC)
+
+
+def test_what_a_recommender_serves_is_published_as_the_recommender(repo, recommender):
+    vectors = recommender.serving_vectors()
+    publish(vectors, repo)
+    assert verify(recommender, repo).ok
+    assert verify(vectors, repo).ok
 
 
 def test_offline_file_keeps_every_publication(repo):

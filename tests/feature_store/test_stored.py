@@ -214,8 +214,26 @@ def test_columns_of_items_are_published(repo):
     assert set(found["item_id"]) <= {n for n in range(11, 30) if n % 3 == 0}
     # What is not given another time stays in the view, without values.
     publish(stored(model, "v2"), repo)
-    with pytest.raises(ValueError, match=r"without year: .*features="):
+    with pytest.raises(ValueError, match=r"has a value of year: .*features="):
         online.recommend(["100"], k=30, where="year > 2010")
+
+
+def test_columns_without_values_stay_of_their_kind(repo):
+    """Pandas writes them without a type."""
+    model = make_recommender()
+    users, items = tables_of(model, price=[1] * 30, genre=["a"] * 30)
+    named = {"category": "genre", "features": ("price",)}
+    publish(StoredVectors(users, items, "v1", **named), repo)
+    path = repo / "data" / "item_embeddings.parquet"
+    kind = pq.read_schema(path).field("price").type
+    empty = pd.DataFrame({"price": [None] * 30})
+    users, items = tables_of(model, price=pa.nulls(30), genre=pa.nulls(30))
+    publish(StoredVectors(users, items, "v2", **named), repo)
+    assert pq.read_schema(path).field("price").type == kind
+    publish(stored(model, "v3"), repo, features=empty)
+    assert pq.read_schema(path).field("price").type == kind
+    with pytest.raises(ValueError, match=r"no item of .* 'v3' has a value of price"):
+        OnlineRecommender(repo).recommend(["100"], where="price > 1")
 
 
 def break_file(table, folder):

@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skmmrec.feature_store import publish, read_vectors
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    open_store,
+    publish,
+    read_vectors,
+    verify,
+)
+from skmmrec.feature_store.backends.base import EVENT_VIEW, ITEM_VIEW, PUBLISHED_VIEWS
 
 from .conftest import make_recommender
 
@@ -34,8 +41,6 @@ def test_feast_commands_run_on_a_copy(repo, tmp_path):
 @pytest.mark.slow
 def test_apply_then_publish_then_apply_keeps_everything(repo, tmp_path):
     """`feast apply` after `publish` registers what was published, from any folder."""
-    from skmmrec.feature_store import OnlineRecommender, open_store
-
     assert run(FEAST, "-c", repo, "apply", cwd=tmp_path).returncode == 0
     publish(make_recommender(user_id=str, dim=7), repo)
     before = OnlineRecommender(repo).recommend(["100"])
@@ -44,6 +49,29 @@ def test_apply_then_publish_then_apply_keeps_everything(repo, tmp_path):
     view = open_store(repo).get_feature_view("user_embeddings")
     assert {f.name: f.vector_length for f in view.features}["user_vector"] == 7
     assert OnlineRecommender(repo).recommend(["100"]).equals(before)
+
+
+def assert_published_again_where_deleted(repo, name):
+    """Delete a view as `feast delete` does, and publish again."""
+    publish(make_recommender(), repo)
+    before = OnlineRecommender(repo).recommend(["100"])
+    store = open_store(repo)
+    view = store.get_feature_view(name)
+    store.apply([view], objects_to_delete=[view], partial=False)
+    assert name not in [view.name for view in store.list_feature_views()]
+    publish(make_recommender(version="v2"), repo)
+    assert verify(repo).ok
+    assert OnlineRecommender(repo).recommend(["100"]).equals(before)
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED_VIEWS, EVENT_VIEW])
+def test_a_view_that_feast_deletes_is_made_anew(repo, name):
+    assert_published_again_where_deleted(repo, name)
+
+
+@pytest.mark.services
+def test_other_engines_make_deleted_views_anew(remote):
+    assert_published_again_where_deleted(remote, ITEM_VIEW)
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def test_one_process_needs_no_folder(folder, monkeypatch):
 
 
 def one_after_the_other():
+    """Serve versions; what is told then."""
     metrics = Metrics()
     for number in range(5):
         metrics.serves(f"v{number}")
@@ -116,12 +117,33 @@ def test_versions_that_nobody_answers_by_are_gone(folder, publish):
     assert "skmmrec_reloads_total 4.0" in text
 
 
+def many_one_after_the_other():
+    """Serve versions of long names; the space after the first and the last of them."""
+    values.ValueClass = values.MultiProcessValue()
+    metrics, sizes = Metrics(), []
+    for number in range(1000):
+        metrics.serves(f"{number:0300}")
+        sizes.append(space_of(Path(os.environ[FOLDER])))
+    return sizes[0], sizes[-1], metrics.text().decode()
+
+
+def space_of(folder):
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_no_version_takes_space_once_another_is_served(folder):
+    first, last, text = in_child(many_one_after_the_other)
+    assert last == first
+    assert f'skmmrec_served{{version="{999:0300}"}} 1.0' in text
+
+
 def test_no_count_is_written_to_a_hole_of_a_file(folder):
     """Where the disk is full by then, a worker would be ended by SIGBUS."""
     number, text = in_child(worker)
     assert f"{COUNTED}1.0" in text
     assert 'skmmrec_served{version="v2"} 1.0' in text
     names = {f"{name}_{number}.db" for name in _metrics._FILES}
+    names.add(f"skmmrec_served_{number}")
     assert {path.name for path in folder.iterdir()} == names
     assert_without_holes(folder, number)
 
@@ -151,5 +173,6 @@ def test_a_worker_without_space_for_counts_answers_all_the_same(folder):
     first, _ = in_child(worker)
     second, text = in_child(worker_on_a_full_disk)
     assert f"{COUNTED}1.0" in text  # that of the first
+    assert "skmmrec_served{" not in text  # which is no more
     assert all(path.name.endswith(f"_{first}.db") for path in folder.iterdir())
     assert first != second

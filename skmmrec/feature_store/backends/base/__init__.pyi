@@ -23,7 +23,7 @@ from ._columns import (
     scalar_features as scalar_features,
 )
 from ._content_encoders import (
-    ContentEncoder as ContentEncoder,
+    ContentSettings as ContentSettings,
     encoders_of as encoders_of,
     same_encoder as same_encoder,
 )
@@ -128,7 +128,6 @@ from ._sockets import (
     KEEPALIVE_INTERVAL as KEEPALIVE_INTERVAL,
     tcp_options as tcp_options,
 )
-from ._text_search import TextSearch as TextSearch
 from ._times import (
     from_us as from_us,
     to_us as to_us,

@@ -26,7 +26,7 @@ from ._cache import vector_table
 from ._checksum import Checksum
 from ._damage import Place
 from ._feedback import EVENTS_PER_PAGE
-from ._online_store import ExactOnlineStore
+from ._online_store import Cells, ExactOnlineStore
 from ._search import VectorTable
 from ._snapshot import Snapshot
 from ._types import Features
@@ -265,11 +265,21 @@ class Backend(ABC):
         LookupError
             When `snapshot` has been dropped.
         """
-        found = self.online.read_values(self.config, view, keys, features, snapshot)
+        found = self.cells(view, keys, features, snapshot)
         return {
             key: {name: value for name, (value, _) in row.items()}
             for key, row in found.items()
         }
+
+    def cells(
+        self,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        features: Sequence[str],
+        snapshot: Snapshot | None = None,
+    ) -> dict[bytes, Cells]:
+        """Return the same as `read`, each value with its event time (us)."""
+        return self.online.read_values(self.config, view, keys, features, snapshot)
 
     def read_column(
         self,

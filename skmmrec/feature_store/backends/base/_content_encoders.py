@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from feast.repo_config import RepoConfig
 from pydantic import BaseModel, ConfigDict
 
+from ._text_search import TextSearch
+
 if TYPE_CHECKING:
     from skmmrec.encoders import BaseEncoder
 
@@ -39,6 +41,23 @@ class ContentEncoder(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     kind: Literal["text", "image", "audio", "video"]
+
+
+class ContentSettings(BaseModel):
+    """What each online store may be told in feature_store.yaml beside Feast's settings.
+
+    Attributes
+    ----------
+    text_encoder : TextSearch, optional
+        Answers searches by a text: its ``model``, and the ``feature`` to compare with.
+    encoders : dict of str to ContentEncoder, optional
+        What the vectors of `publish` were made by, by their name: a ``kind`` (text,
+        image, audio or video), and parameters of that encoder. `skmmrec.service`
+        answers words and files by them.
+    """
+
+    text_encoder: TextSearch | None = None
+    encoders: dict[str, ContentEncoder] | None = None
 
 
 def encoders_of(config: RepoConfig) -> dict[str, BaseEncoder]:

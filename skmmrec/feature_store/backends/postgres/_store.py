@@ -18,11 +18,10 @@ from pydantic import ConfigDict
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     Cells,
-    ContentEncoder,
+    ContentSettings,
     ExactOnlineStore,
     GroupedRefs,
     Snapshot,
-    TextSearch,
     VectorTable,
     WriteRow,
     chunks,
@@ -55,7 +54,7 @@ TYPE: Final = "skmmrec.feature_store.ExactPostgresOnlineStore"
 _PIECE = 1000
 
 
-class ExactPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
+class ExactPostgresOnlineStoreConfig(ContentSettings, PostgreSQLOnlineStoreConfig):
     """Settings of `ExactPostgresOnlineStore` in ``feature_store.yaml``.
 
     Parameters
@@ -79,8 +78,6 @@ class ExactPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     type: Literal["skmmrec.feature_store.ExactPostgresOnlineStore"] = TYPE  # type: ignore[assignment]
-    text_encoder: TextSearch | None = None
-    encoders: dict[str, ContentEncoder] | None = None
 
 
 class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):
@@ -264,11 +261,13 @@ class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):
             entities_to_keep,
             partial,
         )
-        engine = self.engine(config)
+        # What `feast delete` deletes is named among what stays, too.
+        gone, engine = {view.name for view in tables_to_delete}, self.engine(config)
         with engine.connections.get() as conn:
             engine.prepare(conn)
             for view in tables_to_keep:
-                if any(field.vector_index for field in view.features):
+                has_vectors = any(field.vector_index for field in view.features)
+                if has_vectors and view.name not in gone:
                     count_changes(conn, engine.overlay(view))
             forget_counts(conn)
 

@@ -22,12 +22,11 @@ from redis.retry import Retry
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     Cells,
-    ContentEncoder,
+    ContentSettings,
     ExactOnlineStore,
     Place,
     Row,
     Snapshot,
-    TextSearch,
     VectorTable,
     WriteRow,
     fresh_cells,
@@ -63,7 +62,7 @@ _CONNECTION = {
 }
 
 
-class ExactRedisOnlineStoreConfig(RedisOnlineStoreConfig):
+class ExactRedisOnlineStoreConfig(ContentSettings, RedisOnlineStoreConfig):
     """Settings of `ExactRedisOnlineStore` in ``feature_store.yaml``.
 
     All others are Feast's: `connection_string`, `sentinel_master`, and so on.
@@ -93,8 +92,6 @@ class ExactRedisOnlineStoreConfig(RedisOnlineStoreConfig):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     type: Literal["skmmrec.feature_store.ExactRedisOnlineStore"] = TYPE  # type: ignore[assignment]
-    text_encoder: TextSearch | None = None
-    encoders: dict[str, ContentEncoder] | None = None
 
     @field_validator("redis_type", "client", "skip_dedup")
     @classmethod

@@ -25,11 +25,10 @@ from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     VERSION_OF,
     Cells,
-    ContentEncoder,
+    ContentSettings,
     ExactOnlineStore,
     Place,
     Snapshot,
-    TextSearch,
     VectorTable,
     WriteRow,
     fresh_cells,
@@ -87,7 +86,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
 
 
 # Feast looks for the store in the module of its settings.
-class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
+class ExactSqliteOnlineStoreConfig(ContentSettings, SqliteOnlineStoreConfig):
     """Settings of `ExactSqliteOnlineStore` in ``feature_store.yaml``.
 
     Parameters
@@ -111,8 +110,6 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     # Other writers hold the file for an event or some rows that Feast writes, well
     # under a second.
     busy_timeout: float = 30.0
-    text_encoder: TextSearch | None = None
-    encoders: dict[str, ContentEncoder] | None = None
 
 
 class Publication(NamedTuple):
@@ -219,8 +216,11 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
                 entities_to_keep,
                 partial,
             )
+            # What `feast delete` deletes is named among what stays, too.
+            gone = {view.name for view in tables_to_delete}
             for view in tables_to_keep:
-                prepare_table(self.connect(config), self.table_name(config, view))
+                if view.name not in gone:
+                    prepare_table(self.connect(config), self.table_name(config, view))
 
     def plan(
         self, config: RepoConfig, desired_registry_proto: RegistryProto
