@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skmmrec.interactions._ids import hashed, positions, sorted_index
-from skmmrec.interactions._order import stable_order
+from skmmrec.interactions._order import stable_order, time_order
 from skmmrec.interactions._reading import Interactions
 
 
@@ -303,7 +303,7 @@ def _pairs(
         table = answers if answers.ndim == 2 else answers[:, None]
         columns |= dict(enumerate(table.T))
     if rows.times is not None:
-        order = stable_order(rows.times)
+        order = time_order(columns["user"], columns["item"], rows.times)
         columns = {name: column[order] for name, column in columns.items()}
     return pd.DataFrame(columns)
 
