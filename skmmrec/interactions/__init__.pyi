@@ -5,6 +5,7 @@ from ._history import History as History, InteractionData as InteractionData
 from ._by_id import (
     check_by_id as check_by_id,
     check_has_ids as check_has_ids,
+    check_series as check_series,
     groups_of as groups_of,
 )
 from ._caller import is_called_by as is_called_by, warn_caller as warn_caller
