@@ -11,6 +11,7 @@ from ._by_id import (
 from ._caller import is_called_by as is_called_by, warn_caller as warn_caller
 from ._columns import (
     Column as Column,
+    has_times as has_times,
     item_codes as item_codes,
     item_ids as item_ids,
     read_column as read_column,
@@ -81,6 +82,7 @@ from ._types import (
 )
 from ._unread_times import (
     warn_of_moments as warn_of_moments,
+    warn_of_sorted_rows as warn_of_sorted_rows,
     warn_of_unread_times as warn_of_unread_times,
 )
 from ._values import refuse_missing as refuse_missing, unmasked as unmasked

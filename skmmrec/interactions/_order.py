@@ -49,7 +49,7 @@ def time_order(users: NDArray, items: NDArray, times: NDArray) -> NDArray[np.int
         Repetitions of a user, an item and a time keep their order in any case.
     """
     order = stable_order(times)
-    if not _sorted_by_item(users[order], items[order], times[order]):
+    if not sorted_by_item(users[order], items[order], times[order]):
         return order
     pairs = users * (int(items.max()) + 1) + items
     distinct, codes = np.unique(pairs, return_inverse=True)
@@ -58,7 +58,7 @@ def time_order(users: NDArray, items: NDArray, times: NDArray) -> NDArray[np.int
     return order[stable_order(times[order])]
 
 
-def _sorted_by_item(users: NDArray, items: NDArray, times: NDArray) -> bool:
+def sorted_by_item(users: NDArray, items: NDArray, times: NDArray) -> bool:
     """Tell whether rows in the order of time are sorted by item where times are equal.
 
     Up or down, and only where there are enough of them.

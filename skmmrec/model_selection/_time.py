@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skmmrec.interactions import item_codes, time_codes, user_codes, warn_caller
+from skmmrec.interactions import (
+    has_times,
+    item_codes,
+    time_codes,
+    user_codes,
+    warn_caller,
+    warn_of_sorted_rows,
+)
 from skmmrec.model_selection._base import (
     COLUMN,
     COUNT,
@@ -17,6 +24,11 @@ from skmmrec.model_selection._base import (
     InteractionSplitter,
     how_many,
     ranks_within,
+)
+
+_BY_ID = (
+    "LeaveLastOut tests on the last by id, not on the latest (RandomHoldoutPerUser "
+    "needs no times)"
 )
 
 
@@ -52,7 +64,8 @@ class LeaveLastOut(_TimedSplitter):
     -----
     UserWarning
         Where test rows repeat a user and an item of the training rows: `recommend`
-        leaves those out unless told otherwise.
+        leaves those out unless told otherwise. Where rows without times are sorted by
+        item, so that the last ones are not the latest.
 
     See Also
     --------
@@ -115,7 +128,10 @@ class LeaveLastOut(_TimedSplitter):
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         times = time_codes(X, self.time_key, groups)
-        from_end, counts = ranks_within(user_codes(X, self.user_key), times)
+        users = user_codes(X, self.user_key)
+        if not has_times(X, self.time_key, groups):
+            warn_of_sorted_rows(users, item_codes(X, self.item_key), _BY_ID)
+        from_end, counts = ranks_within(users, times)
         longest = int(counts.max(initial=0)) + 1  # with what beyond nobody is tested
         n_last = min(self.n_last, longest)
         for later in reversed(range(0, self.n_splits * n_last, n_last)):

@@ -85,6 +85,41 @@ def test_a_warning_is_for_distinct_numbers_above_zero(y):
     assert any(said) == (min(y) > 0 and len(set(y)) > 1)
 
 
+# -- an order that is none --
+
+
+ORDERED = {
+    "the last rows": lambda X: list(LeaveLastOut().split(X)),
+    "a sequence": lambda X: MultimodalFusionRecommender(
+        user_tower="sequence", n_factors=2, training=ONE, random_state=0
+    ).fit(X),
+    "a half-life": lambda X: MultimodalFusionRecommender(
+        half_life=3, n_factors=2, training=ONE, random_state=0
+    ).fit(X),
+}
+
+
+@pytest.mark.parametrize("use", ORDERED)
+@pytest.mark.parametrize("up", [True, False])
+def test_rows_sorted_by_item_are_no_order_of_time(use, up):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.integers(0, 9, (90, 2)), columns=["user_id", "item_id"])
+    X = X.drop_duplicates()
+    by_id = X.sort_values(["user_id", "item_id"], ascending=up)
+    (warning,) = warned(lambda: ORDERED[use](by_id))
+    assert "rows of each user are sorted by item" in str(warning.message)
+    assert Path(warning.filename) == Path(__file__)
+    timed = by_id.assign(timestamp=range(len(by_id)))
+    for told in (X, timed, by_id.head(9)):
+        assert not warned(lambda told=told: ORDERED[use](told))
+
+
+def test_where_nothing_reads_the_order_rows_may_be_sorted(pairs):
+    X = pairs.sort_values(["user_id", "item_id"])
+    rec = MultimodalFusionRecommender(n_factors=2, training=ONE, random_state=0)
+    assert not warned(lambda: rec.fit(X))
+
+
 # -- rows that were seen --
 
 
