@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmmrec.interactions import (
+    TIME,
     has_times,
     item_codes,
     time_codes,
@@ -181,6 +182,8 @@ class TimeSplit(_TimedSplitter):
     -----
     UserWarning
         Where a time has so many rows that a fold tests on more than twice `test_size`.
+        Where rows without times come user by user: then a fold tests on users of whom
+        nothing is known.
 
     See Also
     --------
@@ -247,6 +250,8 @@ class TimeSplit(_TimedSplitter):
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         times = time_codes(X, self.time_key, groups)
+        if not has_times(X, self.time_key, groups):
+            _warn_of_users_in_turn(user_codes(X, self.user_key))
         n_rows = len(times)
         n_earlier = np.append(0, np.bincount(times).cumsum())
         size = max(1, int(how_many(self.test_size, n_rows)))
@@ -263,6 +268,18 @@ class TimeSplit(_TimedSplitter):
                     "time and stay together"
                 )
             yield times < first, (times >= first) & (times < end)
+
+
+def _warn_of_users_in_turn(users: NDArray[np.int64]) -> None:
+    n_runs = np.count_nonzero(np.diff(users)) + 1
+    n_users = int(users.max(initial=0)) + 1
+    # Of fewer rows that follow one of their user, all may do so by chance.
+    if n_runs == n_users and len(users) - n_users >= 20:
+        warn_caller(
+            "X has no times, and its rows come user by user: TimeSplit tests on all "
+            f"rows of the last users. Give the column {TIME!r}, or rows in the order "
+            "of time (ColdUserSplit tests on new users)"
+        )
 
 
 def _cuts(n_earlier: NDArray[np.int64], size: int, n_splits: int) -> list[int]:

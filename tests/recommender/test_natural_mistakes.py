@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.metrics import get_scorer
-from skmmrec.model_selection import LeaveLastOut
+from skmmrec.model_selection import LeaveLastOut, TimeSplit
 from skmmrec.recommender import (
     ContentRecommender,
     ItemKNNRecommender,
@@ -112,6 +112,18 @@ def test_rows_sorted_by_item_are_no_order_of_time(use, up):
     timed = by_id.assign(timestamp=range(len(by_id)))
     for told in (X, timed, by_id.head(9)):
         assert not warned(lambda told=told: ORDERED[use](told))
+
+
+def test_rows_that_come_user_by_user_are_no_order_of_time():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.integers(0, 9, (60, 2)), columns=["user_id", "item_id"])
+    by_user = X.sort_values("user_id", kind="stable")
+    (warning,) = warned(lambda: list(TimeSplit().split(by_user)))
+    assert "rows come user by user" in str(warning.message)
+    assert Path(warning.filename) == Path(__file__)
+    timed = by_user.assign(timestamp=range(60))
+    for told in (X, timed, by_user.head(9)):
+        assert not warned(lambda told=told: list(TimeSplit().split(told)))
 
 
 def test_where_nothing_reads_the_order_rows_may_be_sorted(pairs):
