@@ -57,6 +57,7 @@ from ._no_tables import (
     refuse_no_table as refuse_no_table,
     wanted_columns as wanted_columns,
 )
+from ._order import time_order as time_order
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,

@@ -14,6 +14,7 @@ from skmmrec.interactions import (
     has_times,
     item_codes,
     time_codes,
+    time_order,
     user_codes,
     warn_caller,
     warn_of_sorted_rows,
@@ -75,7 +76,9 @@ class LeaveLastOut(_TimedSplitter):
 
     Notes
     -----
-    Rows of one user with the same time keep their order.
+    Rows of one user with the same time keep their order. If all such rows are sorted by
+    item, as those of MovieLens are, they are mixed: the last ones would be those with
+    the largest ids.
 
     Examples
     --------
@@ -129,10 +132,12 @@ class LeaveLastOut(_TimedSplitter):
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         times = time_codes(X, self.time_key, groups)
-        users = user_codes(X, self.user_key)
+        users, items = user_codes(X, self.user_key), item_codes(X, self.item_key)
         if not has_times(X, self.time_key, groups):
-            warn_of_sorted_rows(users, item_codes(X, self.item_key), _BY_ID)
-        from_end, counts = ranks_within(users, times)
+            warn_of_sorted_rows(users, items, _BY_ID)
+        places = np.empty(len(times), np.int64)
+        places[time_order(users, items, times)] = np.arange(len(times))
+        from_end, counts = ranks_within(users, places)
         longest = int(counts.max(initial=0)) + 1  # with what beyond nobody is tested
         n_last = min(self.n_last, longest)
         for later in reversed(range(0, self.n_splits * n_last, n_last)):
