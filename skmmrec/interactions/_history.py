@@ -303,7 +303,7 @@ def _pairs(
         table = answers if answers.ndim == 2 else answers[:, None]
         columns |= dict(enumerate(table.T))
     if rows.times is not None:
-        order = time_order(columns["user"], columns["item"], rows.times)
+        order = time_order(columns["user"], columns["item"], rows.times, items)
         columns = {name: column[order] for name, column in columns.items()}
     return pd.DataFrame(columns)
 

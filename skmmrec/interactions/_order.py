@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 # NumPy sorts numbers of 16 bits by counting, in a tenth of the time of a comparison
@@ -29,7 +32,9 @@ def stable_order(values: NDArray) -> NDArray[np.intp]:
     return order
 
 
-def time_order(users: NDArray, items: NDArray, times: NDArray) -> NDArray[np.intp]:
+def time_order(
+    users: NDArray, items: NDArray, times: NDArray, ids: pd.Index | None = None
+) -> NDArray[np.intp]:
     """Rows in the order of time; of equal times, in their own order if there is one.
 
     Tables are often sorted by user, time and item, as those of a `groupby` are. Where
@@ -42,6 +47,8 @@ def time_order(users: NDArray, items: NDArray, times: NDArray) -> NDArray[np.int
         Positions, in the order of the ids.
     times : ndarray of shape (n,)
         Of any type that sorts.
+    ids : Index or None
+        Of the items: texts may be sorted as numbers, "9" before "10".
 
     Returns
     -------
@@ -49,7 +56,7 @@ def time_order(users: NDArray, items: NDArray, times: NDArray) -> NDArray[np.int
         Repetitions of a user, an item and a time keep their order in any case.
     """
     order = stable_order(times)
-    if not sorted_by_item(users[order], items[order], times[order]):
+    if not sorted_by_item(users[order], items[order], times[order], ids):
         return order
     pairs = users * (int(items.max()) + 1) + items
     distinct, codes = np.unique(pairs, return_inverse=True)
@@ -58,14 +65,32 @@ def time_order(users: NDArray, items: NDArray, times: NDArray) -> NDArray[np.int
     return order[stable_order(times[order])]
 
 
-def sorted_by_item(users: NDArray, items: NDArray, times: NDArray) -> bool:
+def sorted_by_item(
+    users: NDArray, items: NDArray, times: NDArray, ids: pd.Index | None = None
+) -> bool:
     """Tell whether rows in the order of time are sorted by item where times are equal.
 
-    Up or down, and only where there are enough of them.
+    Up or down, and only where there are enough of them. Arguments are those of
+    `time_order`.
     """
     order = stable_order(users)
     users, items, times = users[order], items[order], times[order]
-    steps = np.diff(items)
-    tied = (users[1:] == users[:-1]) & (times[1:] == times[:-1]) & (steps != 0)
-    signs = np.sign(steps[tied])
-    return len(signs) >= MIN_TIED and bool((signs == signs[0]).all())
+    tied = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    tied &= items[1:] != items[:-1]
+    if np.count_nonzero(tied) < MIN_TIED:
+        return False
+    return any(_are_of_one_sign(np.diff(ranks)[tied]) for ranks in _ranked(items, ids))
+
+
+def _ranked(items: NDArray, ids: pd.Index | None) -> Iterator[NDArray]:
+    """Yield the items by their ids and, where these are texts, by length and id."""
+    yield items
+    if ids is not None and not pd.api.types.is_numeric_dtype(ids.dtype):
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        ranks = np.empty(len(ids), np.int64)
+        ranks[stable_order(lengths)] = np.arange(len(ids))
+        yield ranks[items]
+
+
+def _are_of_one_sign(steps: NDArray) -> bool:
+    return bool((steps > 0).all() or (steps < 0).all())

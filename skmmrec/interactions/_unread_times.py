@@ -104,12 +104,14 @@ def _columns(X: Any, names: pd.Index, places: list[int]) -> pd.DataFrame:
     return table
 
 
-def warn_of_sorted_rows(users: NDArray, items: NDArray, consequence: str) -> None:
+def warn_of_sorted_rows(
+    users: NDArray, items: NDArray, ids: pd.Index, consequence: str
+) -> None:
     """Say that rows without times are sorted by item, which is no order of time.
 
-    `users` and `items` are the positions of those of each row.
+    `users` and `items` are the positions of those of each row, `ids` those of items.
     """
-    if sorted_by_item(users, items, np.zeros(len(users))):
+    if sorted_by_item(users, items, np.zeros(len(users)), ids):
         warn_caller(
             "X has no times, and the rows of each user are sorted by item: "
             f"{consequence}. Give the column {TIME!r}, or rows in the order of time"

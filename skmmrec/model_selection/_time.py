@@ -7,12 +7,14 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from skmmrec.interactions import (
     TIME,
     has_times,
     item_codes,
+    item_ids,
     time_codes,
     time_order,
     user_codes,
@@ -132,11 +134,12 @@ class LeaveLastOut(_TimedSplitter):
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         times = time_codes(X, self.time_key, groups)
-        users, items = user_codes(X, self.user_key), item_codes(X, self.item_key)
+        users = user_codes(X, self.user_key)
+        items, ids = pd.factorize(pd.Index(item_ids(X, self.item_key)), sort=True)
         if not has_times(X, self.time_key, groups):
-            warn_of_sorted_rows(users, items, _BY_ID)
+            warn_of_sorted_rows(users, items, ids, _BY_ID)
         places = np.empty(len(times), np.int64)
-        places[time_order(users, items, times)] = np.arange(len(times))
+        places[time_order(users, items, times, ids)] = np.arange(len(times))
         from_end, counts = ranks_within(users, places)
         longest = int(counts.max(initial=0)) + 1  # with what beyond nobody is tested
         n_last = min(self.n_last, longest)

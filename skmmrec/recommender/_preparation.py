@@ -93,7 +93,7 @@ def prepare(
     )
     warn_of_odd_answers(data, _ranked_answers(tasks, rows.answers))
     if rows.ids.times is None and _reads_order(plan):
-        warn_of_sorted_rows(data.seen.users, data.seen.items, _BY_ID)
+        warn_of_sorted_rows(data.seen.users, data.seen.items, items, _BY_ID)
     data = with_signals(data, tasks)
     if fuser is not None:
         known = None if source is None else source.fuser

@@ -1,6 +1,7 @@
 """Sorting rows by numbers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
@@ -76,6 +77,18 @@ def test_rows_of_one_time_that_are_sorted_by_item_are_mixed(seed, down):
     tied = (np.diff(users[later]) == 0) & (np.diff(times[later]) == 0)
     rises = np.diff(items[later])[tied] > 0
     assert 0.3 < rises.mean() < 0.7
+
+
+@pytest.mark.parametrize("prefix", ["", "tt"])
+def test_numbers_in_texts_may_be_sorted_as_numbers(prefix):
+    users, items, times = _table(0)
+    numbers = 10 ** (items // 17) * 7 + items
+    ids = pd.Index(sorted({f"{prefix}{number}" for number in numbers.tolist()}))
+    places = ids.get_indexer([f"{prefix}{number}" for number in numbers.tolist()])
+    by_number, as_rows = (
+        time_order(users, places, times, each).tolist() for each in (ids, None)
+    )
+    assert by_number != as_rows == stable_order(times).tolist()
 
 
 @pytest.mark.parametrize("seed", range(5))
