@@ -52,7 +52,10 @@ class Stripped(NamedTuple):
 
 
 def strip(data: bytes) -> Stripped:
-    """Take the metadata out of a JPEG, PNG, TIFF or AVIF file; leave other files."""
+    """Take the metadata out of a JPEG, PNG, TIFF or AVIF file; leave other files.
+
+    JPEG 2000 stays as it is, and is asked which way is up: libraries do not do so.
+    """
     for is_of_format, strip_format in _FORMATS:
         if is_of_format(data):
             return strip_format(data)
@@ -361,9 +364,34 @@ def _strip_avif(data: bytes) -> Stripped:
     return Stripped(_AVIF_EXIF.sub(rb"\1none", data), None)
 
 
+# -- JPEG 2000 -------------------------------------------------------------------------
+
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
+# What the boxes start with in which programs put EXIF and XMP.
+_JP2_EXIF = b"JpgTiffExif->JP2"
+_JP2_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+
+
+def _is_jp2(data: bytes) -> bool:
+    return data.startswith(_JP2)
+
+
+def _read_jp2(data: bytes) -> Stripped:
+    read: dict[bytes, list[bytes]] = {_JP2_EXIF: [], _JP2_XMP: []}
+    at, end = 0, len(_JP2)
+    while at < end <= len(data):
+        body = data[at + 8 : min(end, at + _MOST_TEXT)]
+        if data[at + 4 : at + 8] == b"uuid" and body[:16] in read:
+            read[body[:16]].append(body[16:])
+        # Boxes of more than 4 GB, and those without a length, hold pixels.
+        at, end = end, end + int.from_bytes(data[end : end + 4], "big")
+    return Stripped(data, _first(*read.values()))
+
+
 _FORMATS: list[tuple[Callable[[bytes], bool], Callable[[bytes], Stripped]]] = [
     (is_jpeg, _strip_jpeg),
     (_is_png, _strip_png),
     (_is_tiff, _strip_tiff),
     (_is_avif, _strip_avif),
+    (_is_jp2, _read_jp2),
 ]

@@ -18,7 +18,7 @@ from skmmrec.inspection._axes import (
 )
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
 from skmmrec.inspection._fonts import as_label, families_for
-from skmmrec.interactions import ITEM, USER, check_by_id, check_has_ids
+from skmmrec.interactions import ITEM, USER, check_by_id
 from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
@@ -184,7 +184,6 @@ def _bars_of(users: pd.Series, groups: pd.Series | None, *, one_bar: bool) -> pd
     if groups is None:
         return pd.Series(_ALL, users.index) if one_bar else users
     check_by_id(groups, "groups")
-    check_has_ids(groups, "groups")
     found = users.map(groups)
     if found.isna().any():
         raise ValueError(f"groups has no group for {users[found.isna()].tolist()[0]!r}")

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from skmmrec.inspection._axes import COLORS, MUTED, get_axes, tidy
 from skmmrec.inspection._fonts import as_label, families_for
-from skmmrec.interactions import check_by_id, check_has_ids
+from skmmrec.interactions import check_by_id
 from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
@@ -119,7 +119,6 @@ class EmbeddingMapDisplay:
             raise ValueError(f"kind must be 'items' or 'users', got {kind!r}")
         if groups is not None:
             check_by_id(groups, "groups")
-            check_has_ids(groups, "groups")
         vectors = getattr(find_recommender(estimator), f"{kind[:-1]}_vectors_")
         found = None if groups is None else groups.reindex(vectors.index).dropna()
         if found is not None:

@@ -25,8 +25,8 @@ from skmmrec.interactions import (
     USER,
     Ids,
     as_frame,
-    check_by_id,
     check_has_ids,
+    check_series,
     id_table,
     plain,
 )
@@ -237,7 +237,7 @@ def _check_titles(titles: Any, items: pd.Index) -> None:
     if titles is None:
         return
     if not isinstance(titles, Mapping):
-        check_by_id(titles, "titles")
+        check_series(titles, "titles")
     _check_ids_of(titles, items, "titles", "items.set_index(key)[column] is")
 
 

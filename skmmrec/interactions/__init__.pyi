@@ -5,11 +5,13 @@ from ._history import History as History, InteractionData as InteractionData
 from ._by_id import (
     check_by_id as check_by_id,
     check_has_ids as check_has_ids,
+    check_series as check_series,
     groups_of as groups_of,
 )
 from ._caller import is_called_by as is_called_by, warn_caller as warn_caller
 from ._columns import (
     Column as Column,
+    has_times as has_times,
     item_codes as item_codes,
     item_ids as item_ids,
     read_column as read_column,
@@ -55,6 +57,7 @@ from ._no_tables import (
     refuse_no_table as refuse_no_table,
     wanted_columns as wanted_columns,
 )
+from ._order import time_order as time_order
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,
@@ -80,6 +83,7 @@ from ._types import (
 )
 from ._unread_times import (
     warn_of_moments as warn_of_moments,
+    warn_of_sorted_rows as warn_of_sorted_rows,
     warn_of_unread_times as warn_of_unread_times,
 )
 from ._values import refuse_missing as refuse_missing, unmasked as unmasked

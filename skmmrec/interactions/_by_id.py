@@ -12,6 +12,15 @@ _HOW = "indexed by id, as table.set_index(key)[column] is"
 
 
 def check_by_id(values: Any, name: str) -> None:
+    """Refuse what is no Series indexed by id.
+
+    Errors are those of `check_series` and `check_has_ids`.
+    """
+    check_series(values, name)
+    check_has_ids(values, name)
+
+
+def check_series(values: Any, name: str) -> None:
     """Refuse what is no Series of pandas, by a TypeError that says how to make one."""
     if isinstance(values, pd.DataFrame):
         raise TypeError(f"{name} must be a Series, got a DataFrame: it is {_HOW}")
@@ -58,7 +67,6 @@ def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
         If an id has no group or occurs twice in `groups`, or its index has no ids.
     """
     check_by_id(groups, "groups")
-    check_has_ids(groups, "groups")
     groups = groups.set_axis(pd.Index(check_ids(groups.index, "the index of groups")))
     if groups.index.has_duplicates:
         twice = groups.index[groups.index.duplicated()].tolist()[0]

@@ -104,6 +104,13 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     return _ordered(values, f"time column {label!r}", n_rows)
 
 
+def has_times(X: Any, column: Column, times: Any) -> bool:
+    """Tell whether `time_codes` reads times, and not the order of the rows."""
+    if times is not None or column is not None:
+        return True
+    return find_column(column_names(X) or [], [TIME]) is not None
+
+
 def read_column(X: Any, column: str | int, argument: str) -> Any:
     """Pick one column by name or position.
 

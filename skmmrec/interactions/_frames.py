@@ -28,11 +28,12 @@ _WITH_GAPS = {
 def as_frame(table: object) -> pd.DataFrame | None:
     """Return a table of pandas, or of a library like polars, as pandas; or None.
 
-    It has all columns, also those that pandas wrote to an Arrow table as its index, and
-    integers of polars and Arrow stay integers where some are missing.
+    It has all columns, also those that pandas wrote to an Arrow table as its index,
+    integers of polars and Arrow stay integers where some are missing, and numbers are
+    in the order of bytes of this machine.
     """
     if isinstance(table, pd.DataFrame):
-        return table
+        return _in_native_order(table)
     if hasattr(table, "to_native"):  # of narwhals
         return as_frame(table.to_native())
     if isinstance(table, pa.Table | pa.RecordBatch):
@@ -42,6 +43,21 @@ def as_frame(table: object) -> pd.DataFrame | None:
     is_polars = hasattr(table, "get_columns")
     frame = table.to_pandas(**(_options(table) if is_polars else {}))
     return _without_gaps(frame) if isinstance(frame, pd.DataFrame) else None
+
+
+def _in_native_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn the bytes of numbers that a file keeps the other way round, as FITS does.
+
+    pandas has such columns, and cannot take rows of them.
+    """
+    kinds = enumerate(frame.dtypes)
+    foreign = [n for n, kind in kinds if not getattr(kind, "isnative", True)]
+    if foreign:
+        frame = frame.copy(deep=False)
+    for place in foreign:
+        values = frame.iloc[:, place].to_numpy()
+        frame.isetitem(place, values.astype(values.dtype.newbyteorder("=")))
+    return frame
 
 
 def _options(table: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skmmrec.interactions._ids import hashed, positions, sorted_index
-from skmmrec.interactions._order import stable_order
+from skmmrec.interactions._order import stable_order, time_order
 from skmmrec.interactions._reading import Interactions
 
 
@@ -151,6 +151,11 @@ class History:
 
 
 WEIGHT = "weight"
+# From this share of all steps from one like of a user to the next on, steps between
+# equal times that are sorted by item tell no order. Generated, steady taste misleads no
+# fit with 0.59 of them, but with 0.79. With 0.12, as in MovieLens, they help by 2.6 %:
+# its ids tell the age of a film (the latest films, validation rows, five seeds).
+MOSTLY_TIED = 0.5
 
 
 @dataclass(frozen=True)
@@ -303,7 +308,8 @@ def _pairs(
         table = answers if answers.ndim == 2 else answers[:, None]
         columns |= dict(enumerate(table.T))
     if rows.times is not None:
-        order = stable_order(rows.times)
+        pairs = columns["user"], columns["item"]
+        order = time_order(*pairs, rows.times, items, MOSTLY_TIED)
         columns = {name: column[order] for name, column in columns.items()}
     return pd.DataFrame(columns)
 

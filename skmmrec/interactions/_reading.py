@@ -46,6 +46,15 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.users)
 
+    @property
+    def ordered(self) -> bool:
+        """Whether times tell of any user what came first."""
+        if self.times is None:
+            return False
+        codes = pd.factorize(self.users)[0]
+        first = self.times[~pd.Series(codes).duplicated()]
+        return bool(np.any(self.times != first[codes]))
+
     def where(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Interactions:
         """Keep the rows marked in `kept`, of shape (n,), or those at its positions."""
         times = None if self.times is None else self.times[kept]

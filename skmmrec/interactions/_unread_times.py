@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from skmmrec.interactions._caller import warn_caller
 from skmmrec.interactions._frames import as_frame
 from skmmrec.interactions._keys import ITEM, TIME, find_column
+from skmmrec.interactions._order import sorted_by_item
 from skmmrec.interactions._times import date_of_number
 
 # A date, perhaps with a time of day, in the format of ISO 8601.
@@ -101,6 +102,20 @@ def _columns(X: Any, names: pd.Index, places: list[int]) -> pd.DataFrame:
     table = as_frame(X.select([names[place] for place in places]))
     assert table is not None
     return table
+
+
+def warn_of_sorted_rows(
+    users: NDArray, items: NDArray, ids: pd.Index, consequence: str
+) -> None:
+    """Say that rows without times are sorted by item, which is no order of time.
+
+    `users` and `items` are the positions of those of each row, `ids` those of items.
+    """
+    if sorted_by_item(users, items, np.zeros(len(users)), ids):
+        warn_caller(
+            "X has no times, and the rows of each user are sorted by item: "
+            f"{consequence}. Give the column {TIME!r}, or rows in the order of time"
+        )
 
 
 def warn_of_moments(

@@ -135,7 +135,8 @@ def to_objects(values: Any) -> NDArray:
 
 def _complete(values: NDArray, name: str) -> NDArray:
     refuse_missing(_is_missing(values), name)
-    return values
+    native: NDArray = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return native
 
 
 def _is_missing(values: Any) -> NDArray[np.bool_]:

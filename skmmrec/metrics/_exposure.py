@@ -10,7 +10,6 @@ from skmmrec.interactions import (
     ITEM,
     USER,
     check_by_id,
-    check_has_ids,
     check_ids,
     check_ranks,
     check_same_kind,
@@ -90,7 +89,6 @@ def group_exposure(
     if groups.index.name == USER:
         raise ValueError(f"groups must be of items, got those of {USER!r}")
     shown = _exposure(read_lists(recommendations))
-    check_has_ids(groups, "groups")
     catalog = pd.Index(check_ids(groups.index, "the index of groups"))
     check_same_kind(shown.index, catalog, ITEM)
     group = groups_of(catalog.union(shown.index, sort=False), groups)
@@ -130,7 +128,6 @@ def _ranks(recommendations: pd.DataFrame) -> NDArray[np.float64]:
 
 def _merit(merit: pd.Series, catalog: pd.Index) -> pd.Series:
     check_by_id(merit, "merit")
-    check_has_ids(merit, "merit")
     ids = pd.Index(check_ids(merit.index, "the index of merit"))
     check_same_kind(ids, catalog, ITEM)
     if len(unknown := ids.difference(catalog)):

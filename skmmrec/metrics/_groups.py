@@ -13,8 +13,8 @@ from skmmrec.interactions import (
     ITEM,
     USER,
     as_frame,
-    check_by_id,
     check_ids,
+    check_series,
     groups_of,
     id_table,
 )
@@ -51,7 +51,7 @@ def kind_of(groups: pd.Series) -> str:
     Raises TypeError if they are no Series of pandas, and ValueError if the index has
     another name.
     """
-    check_by_id(groups, "groups")
+    check_series(groups, "groups")
     name = groups.index.name
     if name not in (USER, ITEM):
         raise ValueError(

@@ -7,9 +7,20 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec.interactions import item_codes, time_codes, user_codes, warn_caller
+from skmmrec.interactions import (
+    TIME,
+    has_times,
+    item_codes,
+    item_ids,
+    time_codes,
+    time_order,
+    user_codes,
+    warn_caller,
+    warn_of_sorted_rows,
+)
 from skmmrec.model_selection._base import (
     COLUMN,
     COUNT,
@@ -17,6 +28,11 @@ from skmmrec.model_selection._base import (
     InteractionSplitter,
     how_many,
     ranks_within,
+)
+
+_BY_ID = (
+    "LeaveLastOut tests on the last by id, not on the latest (RandomHoldoutPerUser "
+    "needs no times)"
 )
 
 
@@ -52,7 +68,8 @@ class LeaveLastOut(_TimedSplitter):
     -----
     UserWarning
         Where test rows repeat a user and an item of the training rows: `recommend`
-        leaves those out unless told otherwise.
+        leaves those out unless told otherwise. Where rows without times are sorted by
+        item, so that the last ones are not the latest.
 
     See Also
     --------
@@ -61,7 +78,9 @@ class LeaveLastOut(_TimedSplitter):
 
     Notes
     -----
-    Rows of one user with the same time keep their order.
+    Rows of one user with the same time keep their order. If all such rows are sorted by
+    item, as those of MovieLens are, they are mixed: the last ones would be those with
+    the largest ids.
 
     Examples
     --------
@@ -115,7 +134,13 @@ class LeaveLastOut(_TimedSplitter):
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         times = time_codes(X, self.time_key, groups)
-        from_end, counts = ranks_within(user_codes(X, self.user_key), times)
+        users = user_codes(X, self.user_key)
+        items, ids = pd.factorize(pd.Index(item_ids(X, self.item_key)), sort=True)
+        if not has_times(X, self.time_key, groups):
+            warn_of_sorted_rows(users, items, ids, _BY_ID)
+        places = np.empty(len(times), np.int64)
+        places[time_order(users, items, times, ids)] = np.arange(len(times))
+        from_end, counts = ranks_within(users, places)
         longest = int(counts.max(initial=0)) + 1  # with what beyond nobody is tested
         n_last = min(self.n_last, longest)
         for later in reversed(range(0, self.n_splits * n_last, n_last)):
@@ -166,7 +191,8 @@ class TimeSplit(_TimedSplitter):
     -----
     UserWarning
         If so many rows have the same time that a fold tests on more than twice
-        `test_size`.
+        `test_size`. If rows without times come user by user: then a fold tests on users
+        of whom nothing is known.
 
     See Also
     --------
@@ -233,6 +259,8 @@ class TimeSplit(_TimedSplitter):
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         times = time_codes(X, self.time_key, groups)
+        if not has_times(X, self.time_key, groups):
+            _warn_of_users_in_turn(user_codes(X, self.user_key))
         n_rows = len(times)
         n_earlier = np.append(0, np.bincount(times).cumsum())
         size = max(1, int(how_many(self.test_size, n_rows)))
@@ -249,6 +277,18 @@ class TimeSplit(_TimedSplitter):
                     "time and stay together"
                 )
             yield times < first, (times >= first) & (times < end)
+
+
+def _warn_of_users_in_turn(users: NDArray[np.int64]) -> None:
+    n_runs = np.count_nonzero(np.diff(users)) + 1
+    n_users = int(users.max(initial=0)) + 1
+    # Of fewer rows that follow one of their user, all may do so by chance.
+    if n_runs == n_users and len(users) - n_users >= 20:
+        warn_caller(
+            "X has no times, and its rows come user by user: TimeSplit tests on all "
+            f"rows of the last users. Give the column {TIME!r}, or rows in the order "
+            "of time (ColdUserSplit tests on new users)"
+        )
 
 
 def _cuts(n_earlier: NDArray[np.int64], size: int, n_splits: int) -> list[int]:

@@ -130,14 +130,16 @@ def in_parts(requests: pd.DataFrame, n_candidates: int) -> Iterator[pd.DataFrame
 
 
 def best_first(
-    candidates: pd.DataFrame, scores: NDArray[np.float32], k: int | None
+    candidates: pd.DataFrame, scores: NDArray[np.floating], k: int | None
 ) -> pd.DataFrame:
     """Make lists by score, ties as the first stage has them.
 
-    Columns are ``user_id``, ``item_id``, ``rank``, ``score`` and the position of the
-    request.
+    Columns are ``user_id``, ``item_id``, ``rank``, ``score`` as float32, and the
+    position of the request.
     """
-    _refuse_infinite(candidates, scores)
+    with np.errstate(over="ignore"):  # refused here
+        single = scores.astype(np.float32)
+    _refuse_infinite(candidates, single)
     of_request = candidates[REQUEST].to_numpy()
     order, places = in_order(of_request, scores, candidates[RANK].to_numpy())
     ranks = places + 1
@@ -146,7 +148,7 @@ def best_first(
             USER: candidates[USER].to_numpy()[order],
             ITEM: candidates[ITEM].to_numpy()[order],
             "rank": ranks,
-            "score": scores[order],
+            "score": single[order],
             REQUEST: of_request[order],
         }
     )

@@ -424,7 +424,7 @@ class CandidateRanker(OverFirstStage):
         if self.moment_ is not None:
             about[TIME] = self.moment_ if rows.times is None else rows.times
         candidates = of_rows(self._knowing_items_of(X)._first, about, rows.items)
-        return self._scores(candidates)
+        return self._scores(candidates).astype(np.float32)
 
     def recommend(
         self,
@@ -672,7 +672,7 @@ class CandidateRanker(OverFirstStage):
 
     def _scores(
         self, candidates: pd.DataFrame, is_now: bool = False
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.floating]:
         if self.ranker_ is None or len(candidates) == 0:
             return candidates[SCORE].to_numpy(np.float32)
         table = with_features(candidates, self._tables, latest=is_now)

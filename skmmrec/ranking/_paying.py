@@ -57,7 +57,7 @@ def measure_gain(
     if len(np.unique(codes[examples.known])) < MIN_USERS:
         return Gain(np.nan, np.nan)
     part = (rng.permutation(len(users)) % PARTS)[codes]
-    scores = np.empty(len(matrix), np.float32)
+    scores = np.empty(len(matrix))
     for number in range(PARTS):
         rest, judged = part != number, part == number
         learned = examples.where(rest)

@@ -109,10 +109,13 @@ def refuse_weights(learner: Any) -> None:
         )
 
 
-def ranker_scores(ranker: Any, matrix: NDArray) -> NDArray[np.float32]:
-    """Scores by a fitted model: higher is better."""
+def ranker_scores(ranker: Any, matrix: NDArray) -> NDArray[np.float64]:
+    """Scores by a fitted model: higher is better.
+
+    In float32, probabilities near 1 that differ would be the same.
+    """
     if hasattr(ranker, "predict_proba"):
-        return ranker.predict_proba(matrix)[:, -1].astype(np.float32)
+        return ranker.predict_proba(matrix)[:, -1].astype(np.float64)
     if hasattr(ranker, "decision_function"):
-        return np.asarray(ranker.decision_function(matrix), dtype=np.float32)
-    return np.asarray(ranker.predict(matrix), dtype=np.float32)
+        return np.asarray(ranker.decision_function(matrix), dtype=np.float64)
+    return np.asarray(ranker.predict(matrix), dtype=np.float64)

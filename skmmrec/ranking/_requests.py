@@ -234,7 +234,7 @@ def moment_after(times: NDArray | None) -> Any:
     if isinstance(latest, np.datetime64 | np.timedelta64):
         unit: Any = np.datetime_data(latest.dtype)[0]
         return latest + np.timedelta64(1, unit)
-    return latest + 1
+    return int(latest) + 1  # Python's own: small types would start again below 0
 
 
 def moment_now(moment: Any) -> Any:

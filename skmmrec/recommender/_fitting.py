@@ -66,7 +66,7 @@ def learn(
     The model is prepared, and is completed. `source` is one to start from; `is_own`
     says that it is an earlier fit of the same recommender.
     """
-    half_life = plan.half_life if _tell_order(rows) else None
+    half_life = plan.half_life if rows.ids.ordered else None
     plan = replace(plan, cold_popularity=model.cold_popularity, half_life=half_life)
     data, problem, start = model.data, model.problem(), None
     if source is not None:
@@ -94,7 +94,7 @@ def finish(model: FittedModel, rows: Rows, plan: Plan, found: Trained) -> Fitted
         model.half_life = None
     elif half_life != "auto":
         model.half_life = half_life
-    elif not _tell_order(rows):
+    elif not rows.ids.ordered:
         model.choices.note("half_life", Choice(None, "no times tell the order of rows"))
     elif found.half_life is not None and found.half_life.value is not None:
         model.half_life = found.half_life.value
@@ -105,12 +105,6 @@ def finish(model: FittedModel, rows: Rows, plan: Plan, found: Trained) -> Fitted
     if found.memory is not None:
         learn_memory(model, found.memory, where)
     return model
-
-
-def _tell_order(rows: Rows) -> bool:
-    """Tell whether times put rows in an order."""
-    times = rows.ids.times
-    return times is not None and bool(np.any(times != times[0]))
 
 
 def learn_expectation(model: FittedModel, where: torch.device | None = None) -> None:

@@ -23,6 +23,7 @@ from skmmrec.interactions import (
     plain,
     positions,
     sorted_index,
+    warn_of_sorted_rows,
 )
 from skmmrec.recommender._base import (
     BaseRecommender,
@@ -36,6 +37,7 @@ from skmmrec.recommender._fusing import fuse
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._rows import Rows
 from skmmrec.recommender._settings import Propagation
+from skmmrec.recommender._user_towers import SequenceTower
 from skmmrec.recommender.cold_start import choose_credit, find_noise, item_graph
 from skmmrec.recommender.network import Task, make_tasks
 from skmmrec.recommender.training import Plan, fit_accelerator, weights_and_answers
@@ -90,6 +92,8 @@ def prepare(
         rows.ids, users, items, liked, rows.answers, rows.weights
     )
     warn_of_odd_answers(data, _ranked_answers(tasks, rows.answers))
+    if rows.ids.times is None and _reads_order(plan):
+        warn_of_sorted_rows(data.seen.users, data.seen.items, items, _BY_ID)
     data = with_signals(data, tasks)
     if fuser is not None:
         known = None if source is None else source.fuser
@@ -119,6 +123,17 @@ def prepare(
         model.n_neighbors = propagation.n_neighbors
         model.graph = item_graph(data.history, content, model.n_neighbors)
     return model
+
+
+_BY_ID = "users would be learned as if they had liked items in this order"
+
+
+def _reads_order(plan: Plan) -> bool:
+    """Tell whether users depend on the order of their likes, also without times."""
+    tower = plan.design.tower
+    if isinstance(tower, SequenceTower):
+        return True
+    return tower is not None and isinstance(plan.half_life, int | float)
 
 
 def _credit(

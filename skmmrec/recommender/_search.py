@@ -110,6 +110,7 @@ def pays(model: FittedModel, n_users: int, device: torch.device) -> bool:
 def item_table(model: FittedModel) -> pd.DataFrame:
     """Vectors of the items, biases last, by id."""
     table = np.hstack([model.item_vectors, model.item_biases[:, :1]])
+    table.flags.writeable = False  # so that an index need not copy it
     return pd.DataFrame(table, model.data.items, copy=False)
 
 

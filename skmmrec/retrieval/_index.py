@@ -32,6 +32,7 @@ from skmmrec.retrieval._vector_rows import (
     hash_rows,
     query_table,
     slices,
+    unchanging,
 )
 
 # Lists for n items: this times the root of n. Then finding the lists and reading them
@@ -256,9 +257,10 @@ class ApproximateIndex(BaseEstimator):
             if files is not None:
                 shard = _index_folder.write_shard(files, number, shard)
             shards.append(shard)
-        rows = Rows((matrix,))
-        if files is not None:
-            rows = _index_folder.write_rows(files, rows)
+        if files is None:
+            rows = Rows((unchanging(matrix),))
+        else:
+            rows = _index_folder.write_rows(files, Rows((matrix,)))
         contents = Contents(centres, tuple(shards), rows, hashes)
         if sample is None:
             sample = self._sampled(matrix, matrix.shape[1])
@@ -388,7 +390,7 @@ class ApproximateIndex(BaseEstimator):
                 f"item {ids[known[0]]!r} (row {known[0]}) is in the index already "
                 f"({len(known)} such items): update(items) takes changes of items"
             )
-        vectors = checked(matrix, slice(0, len(matrix)), ids)
+        vectors = unchanging(checked(matrix, slice(0, len(matrix)), ids))
         contents = self._contents.with_more(vectors, hash_rows(vectors))
         self._change(contents, self.item_index_.append(ids), 0)
         return self

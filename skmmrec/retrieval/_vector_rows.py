@@ -69,6 +69,19 @@ def as_matrix(items: pd.DataFrame | NDArray) -> NDArray:
     return matrix
 
 
+def unchanging(vectors: NDArray) -> NDArray:
+    """Return vectors that no caller changes.
+
+    Those in a file and read-only ones stay as they are, others are copied as float32.
+    """
+    owner = vectors
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, np.memmap) or not owner.flags.writeable:
+        return vectors
+    return np.array(vectors, dtype=np.float32)
+
+
 def checked(
     matrix: NDArray, rows: slice | NDArray[np.intp], ids: pd.Index
 ) -> NDArray[np.float32]:

@@ -230,7 +230,7 @@ def test_weights_of_parquet_files_are_those_of_csv_files(
 
     monkeypatch.setattr(ImplicitALSRecommender, "fit", spy)
     run("evaluate", tables / "likes.csv", *rest, "--baseline", "als")
-    ((train, _),) = LeaveLastOut().split(like_table[["user_id", "item_id"]])
+    ((train, _),) = LeaveLastOut().split(like_table)
     assert given == [like_table["plays"].iloc[train].tolist()]
 
 

@@ -27,6 +27,7 @@ def plain(file_format, **options):
 
 
 JPEG, PNG, TIFF = plain("JPEG", quality=100), plain("PNG"), plain("TIFF")
+JP2 = plain("JPEG2000")
 
 
 def segment(marker, body):
@@ -60,6 +61,12 @@ def exif(*entries, order="<", extra=b"", next_directory=0):
 def turn(value, order="<", kind=3, count=1):
     code = {1: "B3x", 3: "H2x", 4: "I", 6: "b3x", 8: "h2x", 9: "i"}[kind]
     return entry(0x0112, kind, count, struct.pack(order + code, value), order)
+
+
+def jp2(data, kind=b"JpgTiffExif->JP2", *, first=False):
+    box = struct.pack(">I", 24 + len(data)) + b"uuid" + kind + data
+    after = 32 if first else len(JP2)  # the boxes that a file starts with
+    return JP2[:after] + box + JP2[after:]
 
 
 def holders(data):
@@ -101,6 +108,15 @@ def test_each_orientation_is_turned_upright(orientation, order):
         expected = shown(pixels, orientation)
         assert_reads(data, expected)
         assert_reads(Image.open(io.BytesIO(data)), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("first", [False, True])
+def test_jpeg_2000_is_turned_by_boxes_that_pillow_passes_over(orientation, first):
+    data = exif(turn(orientation))
+    for prefix in (b"", b"Exif\0\0"):
+        assert_reads(jp2(prefix + data, first=first), shown(PIXELS, orientation))
+    assert_reads(jp2(data, b"another program!", first=first), PIXELS)
 
 
 NEGATIVE = entry(0x0111, 9, 3, struct.pack("<I", 38))
@@ -229,6 +245,7 @@ XMP_KEY = b"XML:com.adobe.xmp\0"
         (png(chunk(b"zTXt", XMP_KEY + b"\0" + PACKED)), PIXELS),
         (plain("WEBP", lossless=True, xmp=XMP), PIXELS),
         (plain("TIFF", tiffinfo={700: XMP}), PIXELS),
+        (jp2(XMP, bytes.fromhex("be7acfcb97a942e89c71999491e3afac")), PIXELS),
         (
             jpeg(
                 segment(0xE1, b"Exif\0\0unreadable"),
@@ -241,10 +258,18 @@ XMP_KEY = b"XML:com.adobe.xmp\0"
             as_stored(JPEG),
         ),
     ],
-    ids=["jpeg", "png", "png packed", "png zTXt", "webp", "tiff", "beside bad EXIF"],
+    ids=["jpeg", "png", "png packed", "png zTXt", "webp", "tiff", "jp2", "bad EXIF"],
 )
 def test_xmp_says_the_orientation_where_exif_does_not(data, pixels):
     assert_reads(data, shown(pixels, 6))
+
+
+@settings(max_examples=200, database=None)
+@given(place=st.integers(12, 80), value=st.integers(0, 255), end=st.integers(0, 300))
+def test_whatever_the_lengths_of_boxes_are_they_end(place, value, end):
+    damaged = bytearray(jp2(exif(turn(6)), first=True))
+    damaged[place] = value
+    assert strip(bytes(damaged[:end])).orientation in (None, 1, 6)
 
 
 def test_exif_counts_before_xmp():

@@ -16,7 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.interactions import as_list, check_ids, read_answers, read_weights
+from skmmrec.interactions import (
+    as_list,
+    check_ids,
+    check_times,
+    read_answers,
+    read_weights,
+)
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.model_selection import LeaveLastOut, RandomHoldoutPerUser, TimeSplit
 from skmmrec.recommender import EASERecommender, ItemKNNRecommender, Training
@@ -271,6 +277,41 @@ def test_a_mask_is_no_list_of_ids(kind):
     rec = ItemKNNRecommender().fit(TABLE.assign(item_id=[0, 1, 2, 0, 1, 3, 1, 2, 3]))
     with pytest.raises(ValueError, match="items is a mask of True and False"):
         rec.recommend([3], items=kind([True, False, True, True]))
+
+
+def with_bytes_swapped(frame):
+    """Numbers as in a file of FITS, IDX or HDF5 that a big-endian machine wrote."""
+    return frame.assign(
+        **{
+            name: column.to_numpy().astype(column.dtype.newbyteorder(">"))
+            for name, column in frame.items()
+            if column.dtype.kind in "iuf"
+        }
+    )
+
+
+def test_numbers_may_have_their_bytes_in_any_order():
+    """pandas has such columns, and takes no rows of them."""
+    rng = np.random.default_rng(0)
+    numbers = pd.DataFrame(rng.normal(size=(4, 3)).astype(np.float32))
+    items = numbers.add_prefix("text__").assign(item_id=[7, 8, 9, 10])
+    X = TABLE.assign(item_id=TABLE.item_id.map("abcd".index) + 7)
+    swapped = with_bytes_swapped(items), with_bytes_swapped(X)
+    models = [
+        MultimodalFusionRecommender(ItemCatalog(content), n_factors=4, random_state=0)
+        .set_params(training__max_epochs=1)
+        .fit(rows)
+        for content, rows in ((items, X), swapped)
+    ]
+    lists = [rec.recommend(k=2) for rec in models]
+    pd.testing.assert_frame_equal(*lists)
+    scores = [
+        evaluate_ranking(lists[0], rows, ["hit_rate@1"]).per_user
+        for rows in (X, swapped[1])
+    ]
+    pd.testing.assert_frame_equal(*scores)
+    assert not swapped[0].dtypes["text__0"].isnative
+    assert check_times(np.arange(3, dtype=">i2"), "time").dtype.isnative
 
 
 Colour = enum.Enum("Colour", {"RED": "red", "BLUE": "blue"}, type=str)

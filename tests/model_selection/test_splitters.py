@@ -195,6 +195,20 @@ def test_time_split_cuts_within_a_day_on_request():
     assert test.tolist() == [0, 1]
 
 
+def test_the_last_of_one_time_is_any_where_rows_are_sorted_by_item():
+    """A large id is no later like than a small one."""
+    rng = np.random.default_rng(0)
+    pairs = rng.permutation(100 * 50)[:1500]
+    X = pd.DataFrame({"user_id": pairs // 50, "item_id": pairs % 50, "timestamp": 7})
+    by_id = X.sort_values(["user_id", "item_id"])
+    ((_, test),) = LeaveLastOut().split(by_id)
+    ranks = by_id.groupby("user_id")["item_id"].rank(pct=True).iloc[test]
+    assert len(ranks) == 100
+    assert ranks.mean() == pytest.approx(0.5, abs=0.15)
+    ((_, last),) = LeaveLastOut().split(X)
+    assert X.iloc[last].equals(X[~X.duplicated("user_id", keep="last")])
+
+
 def test_time_split_warns_of_a_last_time_with_most_rows():
     days = ["2024-01-02"] * 6 + ["2024-01-01"] * 3
     table = pd.DataFrame({"user_id": 0, "item_id": 0, "timestamp": days})

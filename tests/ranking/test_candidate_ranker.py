@@ -103,12 +103,30 @@ class Taker(BaseEstimator):
         return X[:, -1]
 
 
+class Sure(Taker):
+    """Gives probabilities that float32 does not tell from 1, the first stage's last."""
+
+    def predict_proba(self, X):
+        liked = 1 - 1e-9 / (1 + X[:, -1].astype(np.float64))
+        return np.column_stack([1 - liked, liked])
+
+
 class GroupTaker(Taker):
     """The same, of lists."""
 
     def fit(self, X, y, group=None, sample_weight=None):
         self.sizes_ = group
         return super().fit(X, y, sample_weight)
+
+
+def test_probabilities_near_one_have_an_order(shop):
+    train, _, _ = shop
+    ranker = make(ranker=Sure()).fit(train)
+    lists, first = (rec.recommend([7], k=60) for rec in (ranker, ranker.recommender_))
+    assert lists.item_id.tolist() == first.item_id.tolist()[::-1]
+    assert lists.score.dtype == np.float32
+    again = ranker.rerank(first)
+    assert again.item_id.tolist() == lists.item_id.tolist()
 
 
 # -- weights -------------------------------------------------------------------------

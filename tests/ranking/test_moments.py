@@ -82,6 +82,16 @@ def test_times_may_be_of_one_type_in_X_and_of_another_in_tables(ranker, kind):
     np.testing.assert_array_equal(again.predict(other[:9]), ranker.predict(X[:9]))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+def test_times_may_end_where_their_type_does(dtype):
+    X = days()
+    X["timestamp"] = np.arange(300) // 10 + int(np.iinfo(dtype).max) - 29
+    small = X.astype({"timestamp": dtype})
+    first, again = (fitted(rows, count_before(rows, "item_id")) for rows in (X, small))
+    assert again.moment_ == first.moment_
+    pd.testing.assert_frame_equal(again.recommend(k=3), first.recommend(k=3))
+
+
 @pytest.mark.parametrize(("scale", "of_table"), [(1, 1000), (1000, 1), (10**6, 10**9)])
 def test_tables_in_another_unit_are_refused(scale, of_table):
     """All their rows would come before all of X, and tell what was then chosen."""

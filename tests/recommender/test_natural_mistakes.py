@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.metrics import get_scorer
-from skmmrec.model_selection import LeaveLastOut
+from skmmrec.model_selection import LeaveLastOut, TimeSplit
 from skmmrec.recommender import (
     ContentRecommender,
     ItemKNNRecommender,
@@ -83,6 +83,53 @@ def test_a_warning_is_for_distinct_numbers_above_zero(y):
     caught = warned(lambda: PopularityRecommender().fit(X, y))
     said = [str(w.message).startswith("y is from") for w in caught]
     assert any(said) == (min(y) > 0 and len(set(y)) > 1)
+
+
+# -- an order that is none --
+
+
+ORDERED = {
+    "the last rows": lambda X: list(LeaveLastOut().split(X)),
+    "a sequence": lambda X: MultimodalFusionRecommender(
+        user_tower="sequence", n_factors=2, training=ONE, random_state=0
+    ).fit(X),
+    "a half-life": lambda X: MultimodalFusionRecommender(
+        half_life=3, n_factors=2, training=ONE, random_state=0
+    ).fit(X),
+}
+
+
+@pytest.mark.parametrize("use", ORDERED)
+@pytest.mark.parametrize("up", [True, False])
+def test_rows_sorted_by_item_are_no_order_of_time(use, up):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.integers(0, 9, (90, 2)), columns=["user_id", "item_id"])
+    X = X.drop_duplicates()
+    by_id = X.sort_values(["user_id", "item_id"], ascending=up)
+    (warning,) = warned(lambda: ORDERED[use](by_id))
+    assert "rows of each user are sorted by item" in str(warning.message)
+    assert Path(warning.filename) == Path(__file__)
+    timed = by_id.assign(timestamp=range(len(by_id)))
+    for told in (X, timed, by_id.head(9)):
+        assert not warned(lambda told=told: ORDERED[use](told))
+
+
+def test_rows_that_come_user_by_user_are_no_order_of_time():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.integers(0, 9, (60, 2)), columns=["user_id", "item_id"])
+    by_user = X.sort_values("user_id", kind="stable")
+    (warning,) = warned(lambda: list(TimeSplit().split(by_user)))
+    assert "rows come user by user" in str(warning.message)
+    assert Path(warning.filename) == Path(__file__)
+    timed = by_user.assign(timestamp=range(60))
+    for told in (X, timed, by_user.head(9)):
+        assert not warned(lambda told=told: list(TimeSplit().split(told)))
+
+
+def test_where_nothing_reads_the_order_rows_may_be_sorted(pairs):
+    X = pairs.sort_values(["user_id", "item_id"])
+    rec = MultimodalFusionRecommender(n_factors=2, training=ONE, random_state=0)
+    assert not warned(lambda: rec.fit(X))
 
 
 # -- rows that were seen --

@@ -312,6 +312,28 @@ def test_mapped_vectors_give_what_a_table_gives(vectors, queries, tmp_path, dtyp
     assert np.shares_memory(one._contents.rows.parts[0], mapped)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("as_table", [np.asarray, pd.DataFrame])
+def test_what_becomes_of_the_callers_vectors_changes_nothing(queries, dtype, as_table):
+    pytest.importorskip("faiss")
+    first, more = np.random.default_rng(0).normal(size=(2, 200, DIM)).astype(dtype)
+    index = ApproximateIndex(n_probes=4).fit(as_table(first), queries)
+    index.partial_fit(pd.DataFrame(more, index=range(200, 400), copy=False))
+    vectors, lists = index.item_vectors_.copy(), index.search(queries, k=5)
+    first[:] = more[:] = 0
+    np.testing.assert_array_equal(index.item_vectors_, vectors)
+    for one, other in zip(index.search(queries, k=5), lists, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_vectors_that_nobody_may_change_are_not_copied(vectors, queries):
+    pytest.importorskip("faiss")
+    kept = np.array(vectors, np.float32, order="C")
+    kept.flags.writeable = False
+    index = ApproximateIndex(n_probes=4).fit(pd.DataFrame(kept, copy=False), queries)
+    assert np.shares_memory(index.item_vectors_, kept)
+
+
 def test_an_index_in_a_folder_is_that_in_memory(rough, vectors, queries, tmp_path):
     folder = tmp_path / "deep" / "index"
     built = clone(rough).fit(vectors, queries, folder=folder)

@@ -123,6 +123,18 @@ def test_where_no_trial_can_tell_the_latest_likes_are_asked(monkeypatch):
     assert {"latest", "next"} <= set(choice.figures)
 
 
+@pytest.mark.parametrize("n_times", [1, 2])
+def test_a_sorted_table_says_nothing_where_times_are_equal(n_times):
+    """A memory of what comes next would know that large ids follow small ones."""
+    X = interactions(steady)
+    X["timestamp"] = X["user_id"] + X["timestamp"] % n_times
+    rec = fit(X.sort_values(["user_id", "timestamp", "item_id"]), memory=0.2)
+    assert rec.half_life_ is None
+    rises = rec.memory_.neighbors > np.arange(N_ITEMS)[:, None]
+    weights = np.abs(rec.memory_.weights)
+    assert (weights * rises).sum() / weights.sum() == pytest.approx(0.5, abs=0.05)
+
+
 def in_a_ring(seed=0):
     """Users who meet items in one order, which content says nothing about."""
     rng = np.random.default_rng(seed)
