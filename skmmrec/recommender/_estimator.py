@@ -321,8 +321,9 @@ class MultimodalFusionRecommender(VectorRecommender):
             those of `user_key` and the catalogue's key; without such names, the first
             two are. A column ``timestamp`` orders the histories, which otherwise keep
             the order of the rows. If rows of equal user and time are most of all, and
-            sorted by item, they are mixed. Without a catalog the other columns are numeric
-            content of the row's item; where rows of one item differ, the first counts.
+            sorted by item, they are mixed. Without a catalog the other columns are
+            numeric content of the row's item; where rows of one item differ, the first
+            counts.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             Strength of each interaction. A row above 0 is liked; any other row is seen
             and not liked. So of ratings from 1 to 5 stars, subtract the rating that
