@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Mapping
 from typing import Any, BinaryIO
@@ -28,6 +29,7 @@ _MEDIA = {
     b"OggS": ("sound", "Ogg"),
     b"\x1aE\xdf\xa3": ("video", "Matroska or WebM"),
 }
+_TEXT = "it is text"
 _RIFF = {
     b"WEBP": ("picture", "WebP"),
     b"WAVE": ("sound", "WAV"),
@@ -53,7 +55,10 @@ def what_it_is(file: BinaryIO, wanted: str) -> str | None:
     """
     file.seek(0)
     head = file.read(_HEAD)
-    return _text_kind(head) or _packed_kind(head) or _other_medium(head, wanted)
+    known = _text_kind(head) or _packed_kind(head) or _other_medium(head, wanted)
+    if known == _TEXT and isinstance(file, io.BytesIO):  # what was given, not a file
+        return f"{known}, and a path is given as str, not as bytes"
+    return known
 
 
 def _text_kind(head: bytes) -> str | None:
@@ -75,7 +80,7 @@ def _text_kind(head: bytes) -> str | None:
     if _is_text(head):
         if start.startswith((b"{", b"[", b"<?xml")):
             return "it is text (JSON or XML), as of a server's error: download it again"
-        return "it is text, and a path is given as str, not as bytes"
+        return _TEXT
     return None
 
 

@@ -20,17 +20,17 @@ ENTRIES_AT_ONCE = 2**24
 
 @dataclass(frozen=True)
 class ItemMemory:
-    """Lists of the items that an item of a history speaks for.
+    """Lists of the items whose scores an item of a history raises, or lowers.
 
-    The score of an item is higher by the sum of what the n items of the user's history
-    say of it, over n to the power of `exponent`. With a half-life, the sum is weighted
-    by `History.recency`, and n is the sum of the weights, or 1 where that is less: as
-    users are sums of vectors.
+    To the score of an item is added the sum of its weights in the lists of the n items
+    of the user's history, over n to the power of `exponent`. With a half-life, the sum
+    is weighted by `History.recency`, and n is the sum of the weights, or 1 where that
+    is less: as users are sums of vectors.
 
     Attributes
     ----------
     neighbors : ndarray of shape (n_items, k), int32
-        Positions of the items that each item speaks for; -1 where it has fewer, after
+        Positions of the items in the list of each item; -1 where it has fewer, after
         all others.
     weights : ndarray of shape (n_items, k), float32
         How strongly, in units of the score; 0 where there is no item.

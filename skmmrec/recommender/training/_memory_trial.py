@@ -116,7 +116,7 @@ def choose_memory(
         asked: len(base),
     }
     if gain.mean() <= standard_error(gain):
-        reason = "likes held out of a trial are ranked no better, by a standard error"
+        reason = "likes held out of a trial are not ranked better by one standard error"
         return None, Choice(0.0, reason, figures)
     chosen = MemoryWeight(KEPT * least_near(curve), power, ordered)
     what = "what comes next" if ordered else "items"
