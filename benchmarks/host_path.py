@@ -168,6 +168,7 @@ def bench_words(size: float, folder: Path) -> None:
     for kind, tokenizer in {
         "of MiniLM": word_pieces._tokenizer,
         "as of XLM-R": marked_pieces(list(chain(*columns.values()))),
+        "as of RoBERTa": byte_pairs(list(chain(*columns.values()))),
     }.items():
         for name, texts in columns.items():
             report_words(f"{name}, tokenizer {kind}", tokenizer, texts)
@@ -207,6 +208,16 @@ def marked_pieces(texts: list[str]) -> Tokenizer:
     trainer = trainers.UnigramTrainer(
         vocab_size=8000, unk_token="<unk>", special_tokens=["<unk>"]
     )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def byte_pairs(texts: list[str]) -> Tokenizer:
+    """Train a tokenizer that takes a space for a byte of the word after it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=20_000, initial_alphabet=alphabet)
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 

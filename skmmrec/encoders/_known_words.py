@@ -7,7 +7,7 @@ uses few words often. To look one up takes a tenth of the time of tokenising it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, repeat
 from typing import Any
@@ -15,18 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skmmrec.encoders._word_borders import WordTest
 from skmmrec.runtime import ForkSafeLock
 
 Tokens = np.ndarray
 """The ids of a text's tokens, shape (n_tokens,), with those that frame it."""
+
+Name = str | tuple[str] | int
+"""A word, the first word of a text where it differs from others, or one of its ends."""
 
 # The most words that are kept: 25 MB. All overviews of 4,814 films have 33,000.
 MAX_WORDS = 2**17
 # What is longer than this is hardly a word that comes again: BERT itself reads no word
 # of more than 100 letters.
 MAX_LETTERS = 100
-# To tokenise a rare word by itself takes this many times as long as within a text.
-ALONE = 4
+# Texts with a greater share of new words are read in whole. To read a word by itself
+# takes four times as long, which pays where it comes again: random letters never do.
+MOST_NEW = 0.5
 # Fewer texts are read as they are: little is gained.
 FEW_TEXTS = 16
 # What stands for the beginning and the end of a text among its words, and their places.
@@ -71,8 +76,9 @@ class KnownWords:
     ----------
     tokenizer : tokenizers.Tokenizer
         One that neither cuts nor pads.
-    is_apart : callable
-        Tells of a word whether its tokens are the same, whatever stands beside it.
+    is_apart : WordTest
+        Tells of a word whether its tokens are the same, whatever stands beside it, and
+        what is tokenised with it.
     before, after : ndarray of int32
         The tokens that it puts around a text.
     """
@@ -80,13 +86,13 @@ class KnownWords:
     def __init__(
         self,
         tokenizer: Any,
-        is_apart: Callable[[str], bool],
+        is_apart: WordTest,
         before: Tokens,
         after: Tokens,
     ) -> None:
         self._tokenizer = tokenizer
         self._is_apart = is_apart
-        self._places: dict[str | int, int] = {_BEGIN: _BEGIN, _END: _END}
+        self._places: dict[Name, int] = {_BEGIN: _BEGIN, _END: _END}
         nothing = _Words(np.empty(0, np.int32), np.zeros(1, np.int64))
         self._words = nothing.and_also([before, after])
         self._is_framed = len(self._words.tokens) > 0
@@ -96,8 +102,7 @@ class KnownWords:
         """Return the tokens of each text, with those that frame it."""
         if len(texts) < FEW_TEXTS:
             return self._read_whole(texts)
-        parts: list[tuple[str | int, ...]]
-        parts = [(_BEGIN, *text.split(" "), _END) for text in texts]
+        parts = self._named(texts)
         sizes = np.fromiter(map(len, parts), np.int64, len(parts))
         words, places = self._find(list(chain.from_iterable(parts)), sizes)
         is_known = np.minimum.reduceat(places, np.cumsum(sizes) - sizes) != _UNKNOWN
@@ -106,11 +111,19 @@ class KnownWords:
         sources = {True: iter(known), False: iter(self._read_whole(others))}
         return [next(sources[each]) for each in is_known.tolist()]
 
+    def _named(self, texts: Sequence[str]) -> list[tuple[Name, ...]]:
+        """Cut texts into words, between their beginning and their end."""
+        if not self._is_apart.lead:
+            return [(_BEGIN, *text.split(" "), _END) for text in texts]
+        # The first has no space before it.
+        cut = (text.split(" ") for text in texts)
+        return [(_BEGIN, (first,), *words, _END) for first, *words in cut]
+
     def _read_whole(self, texts: Sequence[str]) -> list[Tokens]:
         return read_texts(self._tokenizer, texts, self._is_framed)
 
     def _find(
-        self, named: list[str | int], sizes: NDArray[np.int64]
+        self, named: list[Name], sizes: NDArray[np.int64]
     ) -> tuple[_Words, NDArray[np.int64]]:
         """Find words, and read those that are new; `sizes` tells how many a text has.
 
@@ -127,22 +140,26 @@ class KnownWords:
         unknown = np.flatnonzero(places == _UNKNOWN)
         if len(unknown):
             owners = np.repeat(np.arange(len(sizes)), sizes)[unknown]
-            asked = [str(named[i]) for i in unknown.tolist()]
+            asked = [named[i] for i in unknown.tolist()]
             # One thread at a time: others are likely to need the same words.
             with self._lock:
                 words, places[unknown] = self._learn(asked, owners, sizes)
         return words, places
 
     def _learn(
-        self, asked: list[str], owners: NDArray[np.int64], sizes: NDArray[np.int64]
+        self, asked: list[Name], owners: NDArray[np.int64], sizes: NDArray[np.int64]
     ) -> tuple[_Words, NDArray[np.int64]]:
         """Read new words, keep them where there is room, and return all places."""
         words, places = self._words, _look_up(self._places, asked)
         unknown = np.flatnonzero(places == _UNKNOWN)
         left = [asked[i] for i in unknown.tolist()]
         worth = _worth_reading(left, owners[unknown], sizes)
-        if new := [word for word in worth if self._is_apart(word)]:
-            more = words.and_also(read_texts(self._tokenizer, new, is_framed=False))
+        if new := [name for name in worth if self._is_apart(_word(name))]:
+            lead = self._is_apart.lead
+            texts = [
+                name[0] if type(name) is tuple else f"{lead}{name}" for name in new
+            ]
+            more = words.and_also(read_texts(self._tokenizer, texts, is_framed=False))
             numbers = dict(zip(new, range(len(words), len(more)), strict=True))
             places[unknown] = _look_up(numbers, left)
             if len(more) <= MAX_WORDS:
@@ -161,16 +178,14 @@ def read_texts(tokenizer: Any, texts: Sequence[str], is_framed: bool) -> list[To
     return [tokens[start:end] for start, end in pairwise(ends.tolist())]
 
 
-def _look_up(
-    places: Mapping[Any, int], named: Sequence[str | int]
-) -> NDArray[np.int64]:
+def _look_up(places: Mapping[Name, int], named: Sequence[Name]) -> NDArray[np.int64]:
     """Return the places of words, -1 for those that have none."""
     return np.fromiter(map(places.get, named, repeat(_UNKNOWN)), np.int64, len(named))
 
 
 def _worth_reading(
-    asked: list[str], owners: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> list[str]:
+    asked: list[Name], owners: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> list[Name]:
     """Return the words that are better read by themselves than with their texts.
 
     They come several times, or are the few of a text that are not known. `owners` are
@@ -179,6 +194,11 @@ def _worth_reading(
     counts = Counter(asked)
     is_rare = np.array([counts[word] == 1 for word in asked], bool)
     n_rare = np.bincount(owners[is_rare], minlength=len(sizes))
-    pays = ~is_rare | (n_rare * ALONE <= sizes)[owners]
+    pays = ~is_rare | (n_rare <= MOST_NEW * sizes)[owners]
     chosen = (word for word, does in zip(asked, pays.tolist(), strict=True) if does)
-    return [w for w in dict.fromkeys(chosen) if len(w) <= MAX_LETTERS]
+    distinct = dict.fromkeys(chosen)
+    return [name for name in distinct if len(_word(name)) <= MAX_LETTERS]
+
+
+def _word(name: Name) -> str:
+    return name[0] if isinstance(name, tuple) else str(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 # Normalizers that change a character at a time, or those that are put over one letter.
@@ -25,55 +25,71 @@ def reads_words(tokenizer: Any) -> bool:
     )
 
 
-def word_test(tokenizer: Any) -> Callable[[str], bool] | None:
+@dataclass(frozen=True)
+class WordTest:
+    """Tells whether a word between two spaces is tokenised apart.
+
+    Parameters
+    ----------
+    lead : str
+        What is tokenised with each word but the first: the space before it, or nothing.
+    """
+
+    lead: str = ""
+
+    def __call__(self, word: str) -> bool:
+        """Tell whether its tokens are the same, whatever stands beside it."""
+        return True
+
+
+@dataclass(frozen=True)
+class _Bordered(WordTest):
+    """Of tokenizers that keep the spaces, in a mark or as a byte.
+
+    As those of XLM-R and RoBERTa. A space may have a token of its own beside another
+    one, and beside a token that was added.
+    """
+
+    normalizer: Any = None
+    added: tuple[str, ...] = ()
+    mark: str = ""
+
+    def __call__(self, word: str) -> bool:
+        """Tell whether no space lies at an end of a word, and no token in it."""
+        plain = word
+        if self.normalizer is not None:
+            plain = self.normalizer.normalize_str(word)
+        if not plain or any(token in word or token in plain for token in self.added):
+            return False
+        # What is put over a letter would be put over the space.
+        is_over = unicodedata.category(word[0]).startswith("M")
+        ends = word[0], word[-1], plain[0], plain[-1]
+        return not is_over and not any(c.isspace() or c == self.mark for c in ends)
+
+
+def word_test(tokenizer: Any) -> WordTest | None:
     """Return what tells whether a word between two spaces is tokenised apart.
 
     There is none where no word is known to be.
     """
     added = [one.content for one in tokenizer.get_added_tokens_decoder().values()]
-    if any(" " in content for content in added):
+    # Words between which there are several spaces are not known to be apart.
+    if any(" " in content and (content.strip() or content == " ") for content in added):
         return None
     if reads_words(tokenizer):
-        return lambda word: True
-    mark = tokenizer.pre_tokenizer and _mark(tokenizer.pre_tokenizer)
-    if mark is None or not _is_local(tokenizer.normalizer):
+        return WordTest()
+    *before, last = _parts(tokenizer.pre_tokenizer, "pretokenizers") or [{"type": ""}]
+    known = {"normalizer": tokenizer.normalizer, "added": tuple(added)}
+    if not _is_local(tokenizer.normalizer):
         return None
-    return _Marked(tokenizer.normalizer, mark, added)
-
-
-class _Marked:
-    """Of tokenizers that put a mark before each word, as that of XLM-R.
-
-    A space may have a token of its own beside another one, and beside a token that was
-    added.
-    """
-
-    def __init__(self, normalizer: Any, mark: str, added: list[str]) -> None:
-        self._normalizer = normalizer
-        self._mark = mark
-        self._added = added
-
-    def __call__(self, word: str) -> bool:
-        """Tell whether no space lies at an end of a word, and no token in it."""
-        plain = word
-        if self._normalizer is not None:
-            plain = self._normalizer.normalize_str(word)
-        if not plain or any(token in word or token in plain for token in self._added):
-            return False
-        # What is put over a letter would be put over the space.
-        is_over = unicodedata.category(word[0]).startswith("M")
-        ends = plain[0], plain[-1]
-        return not is_over and not any(c.isspace() or c == self._mark for c in ends)
-
-
-def _mark(pre_tokenizer: Any) -> str | None:
-    """Return what is put before each word, where texts are cut at spaces alone."""
-    *before, last = _parts(pre_tokenizer, "pretokenizers")
-    is_cut = all(part["type"] == "WhitespaceSplit" for part in before)
-    if not is_cut or last["type"] != "Metaspace":
-        return None
-    is_always = last["split"] and last["prepend_scheme"] == "always"
-    return str(last["replacement"]) if is_always else None
+    if last["type"] == "Metaspace":
+        is_cut = all(part["type"] == "WhitespaceSplit" for part in before)
+        is_always = last["split"] and last["prepend_scheme"] == "always"
+        mark = str(last["replacement"])
+        return _Bordered(mark=mark, **known) if is_cut and is_always else None
+    if last["type"] == "ByteLevel" and last["use_regex"] and not before:
+        return _Bordered(lead="" if last["add_prefix_space"] else " ", **known)
+    return None
 
 
 def _is_local(normalizer: Any) -> bool:

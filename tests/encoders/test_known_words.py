@@ -15,6 +15,7 @@ from tokenizers import (
     normalizers,
     pre_tokenizers,
     processors,
+    trainers,
 )
 
 from skmmrec.encoders import TextEncoder, _known_words
@@ -30,7 +31,19 @@ WORDS = st.text(
     | st.characters(exclude_categories=["Cs"]),
     max_size=12,
 ) | st.sampled_from(
-    ["the", "moon", "[CLS]", "[SEP]x", "<tag>", "a<tag>b", "x" * 120, "\u00b4", "▁the"]
+    [
+        "the",
+        "moon",
+        "[CLS]",
+        "[SEP]x",
+        "<tag>",
+        "a<tag>b",
+        "x" * 120,
+        "\u00b4",
+        "▁the",
+        "it's",
+        "'s",
+    ]
 )
 TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
 
@@ -65,6 +78,22 @@ def unigrams(normalizer, *before, **options):
     return made
 
 
+def byte_pairs(normalizer=None, spaces=(), before=(), **options):
+    """As of RoBERTa: a space is a byte of the word that follows it."""
+    made = Tokenizer(models.BPE())
+    if normalizer is not None:
+        made.normalizer = normalizer
+    last = pre_tokenizers.ByteLevel(**options)
+    made.pre_tokenizer = pre_tokenizers.Sequence([*before, last]) if before else last
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    made.train_from_iterator(["the moon, the  moon. it's the moon \n the"] * 9, trainer)
+    made.add_special_tokens(["[CLS]", "</s>", AddedToken("[SEP]", lstrip=True)])
+    made.add_tokens([*spaces, AddedToken("<tag>", single_word=True), AddedToken("x0")])
+    return made
+
+
 def known_words(made):
     is_apart = word_test(getattr(made, "made", made))
     before, after = (np.array(one, np.int32) for one in frame_of(made))
@@ -85,6 +114,11 @@ TOKENIZERS = {
     "marks alone": unigrams(normalizers.NFKC(), pre_tokenizers.WhitespaceSplit()),
     "marks after one space": unigrams(
         normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), ONE_SPACE])
+    ),
+    "bytes": byte_pairs(add_prefix_space=False),
+    "bytes after a space": byte_pairs(add_prefix_space=True),
+    "bytes, tokens of spaces": byte_pairs(
+        normalizers.NFC(), ["  ", "   ", "\n\n", "\t"], add_prefix_space=False
     ),
     "marks, no accents": unigrams(
         normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
@@ -135,13 +169,21 @@ def test_a_word_that_comes_again_is_not_tokenised_again():
     assert counting.given == ["the", "moon,", "dog", ""]
 
 
+def test_the_first_word_of_a_text_may_be_another_one():
+    """It has no space before it, which others are tokenised with."""
+    counting = Counting(byte_pairs(add_prefix_space=False))
+    words = known_words(counting)
+    assert_read(words, counting.made, ["moon the moon"] * FEW_TEXTS)
+    assert counting.given == ["moon", " the", " moon"]
+
+
 def test_few_new_words_are_tokenised_by_themselves_and_many_with_their_text():
     counting = Counting(tokenizer())
     words = known_words(counting)
     words.read(["the moon"] * FEW_TEXTS)
     counting.given.clear()
     mostly_known = "the the the the the the dog"
-    mostly_new = "cat bird the fish"
+    mostly_new = "cat bird the fish fox hen"
     assert_read(words, counting.made, [mostly_known, mostly_new, *["the"] * FEW_TEXTS])
     assert counting.given == ["dog", mostly_new]
 
@@ -221,6 +263,11 @@ def with_space_in_a_token():
         unigrams(None, prepend_scheme="first"),
         unigrams(None, split=False),
         unigrams(None, pre_tokenizers.Digits()),
+        byte_pairs(use_regex=False),
+        byte_pairs(before=[pre_tokenizers.Digits()]),
+        byte_pairs(spaces=[" "]),
+        byte_pairs(spaces=["a b"]),
+        byte_pairs(normalizers.Strip()),
         Tokenizer(models.WordLevel({"a": 0}, unk_token="a")),
     ],
 )
