@@ -102,6 +102,9 @@ def _parts(part: Any, name: str) -> list[dict[str, Any]]:
     """Return what a part of a tokenizer does in turn, as its file would say it."""
     if part is None:
         return []
-    state = json.loads(part.__getstate__())
+    try:
+        state = json.loads(part.__getstate__())
+    except Exception:  # its own kind: no file can say what is written in Python
+        return [{"type": "Custom"}]
     parts: list[dict[str, Any]] = state.get(name, [state])
     return parts

@@ -245,6 +245,13 @@ def replaced(made, **parts):
     return made
 
 
+class Halves:
+    """A pre-tokenizer in Python."""
+
+    def pre_tokenize(self, pretok):
+        pretok.split(lambda _, text: [text[: len(str(text)) // 2], text[1:]])
+
+
 def with_space_in_a_token():
     made = tokenizer()
     made.add_tokens(["new york"])
@@ -269,6 +276,9 @@ def with_space_in_a_token():
         byte_pairs(spaces=["a b"]),
         byte_pairs(normalizers.Strip()),
         Tokenizer(models.WordLevel({"a": 0}, unk_token="a")),
+        replaced(
+            tokenizer(), pre_tokenizer=pre_tokenizers.PreTokenizer.custom(Halves())
+        ),
     ],
 )
 def test_words_of_other_tokenizers_are_not_known_to_be_apart(made):
