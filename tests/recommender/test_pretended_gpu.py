@@ -8,7 +8,7 @@ import torch
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import EarlyStopping, Propagation, SequenceTower, Training
 from skmmrec.recommender.network import _algebra
-from skmmrec.recommender.training import _memory_trial, _training, _trial
+from skmmrec.recommender.training import _likes_judge, _memory_trial, _training, _trial
 from skmmrec.retrieval import _search
 from skmmrec.runtime import Generators, _randomness
 from tests.pretended import pretended_gpus
@@ -102,7 +102,7 @@ def test_a_trial_on_a_gpu_chooses_what_one_on_the_host_chooses(
         where.append(_algebra.accelerator(device))
         return where[-1]
 
-    monkeypatch.setattr(_memory_trial, "accelerator", accelerator)
+    monkeypatch.setattr(_likes_judge, "accelerator", accelerator)
     monkeypatch.setattr(_trial, "MIN_TRIED", 100)
     monkeypatch.setattr(_memory_trial, "MIN_USERS", 5)
     epochs = _trial.MIN_TRIAL_EPOCHS + 1

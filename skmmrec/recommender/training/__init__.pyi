@@ -1,8 +1,6 @@
 from ._batches import Batcher as Batcher
-from ._memory_trial import (
-    can_remember as can_remember,
-    most_lists as most_lists,
-)
+from ._held_likes import most_lists as most_lists
+from ._memory_trial import can_remember as can_remember
 from ._plan import (
     LEAST_CREDIT as LEAST_CREDIT,
     Epoch as Epoch,

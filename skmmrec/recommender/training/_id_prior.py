@@ -13,7 +13,7 @@ from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._dropout import Noise
 from skmmrec.recommender.training._loop import Trainer
-from skmmrec.recommender.training._memory_trial import errors_behind, standard_error
+from skmmrec.recommender.training._paired_errors import errors_behind, standard_error
 from skmmrec.recommender.training._processes import mean_over_processes
 from skmmrec.runtime import progress
 

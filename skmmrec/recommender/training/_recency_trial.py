@@ -9,13 +9,8 @@ from skmmrec.interactions import History
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.memory import MemoryOfLikes
 from skmmrec.recommender.network import FusionNetwork
-from skmmrec.recommender.training._memory_trial import (
-    LENGTH,
-    MAX_LISTS,
-    MIN_LISTS,
-    LikesJudge,
-    each_next,
-)
+from skmmrec.recommender.training._held_likes import MAX_LISTS, MIN_LISTS, each_next
+from skmmrec.recommender.training._likes_judge import LENGTH, LikesJudge
 from skmmrec.recommender.training._problem import Examples, Problem
 from skmmrec.recommender.training._validation import HeldOut
 from skmmrec.runtime import progress

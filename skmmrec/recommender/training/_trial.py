@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from skmmrec.recommender.training._assembly import (
     make_options,
     make_rng,
 )
+from skmmrec.recommender.training._held_likes import MIN_USERS, held_likes
 from skmmrec.recommender.training._id_prior import (
     LENGTH,
     LOW,
@@ -28,20 +30,15 @@ from skmmrec.recommender.training._id_prior import (
     confirm_precision,
     learn_precision,
 )
+from skmmrec.recommender.training._likes_judge import LikesJudge
 from skmmrec.recommender.training._loop import Trainer
-from skmmrec.recommender.training._memory_trial import (
-    MIN_USERS,
-    LikesJudge,
-    can_remember,
-    held_likes,
-    train_briefly,
-)
+from skmmrec.recommender.training._memory_trial import can_remember
 from skmmrec.recommender.training._plan import Plan
 from skmmrec.recommender.training._problem import Examples, Problem
 from skmmrec.recommender.training._processes import agree
 from skmmrec.recommender.training._split_tables import choose_split
 from skmmrec.recommender.training._validation import hide_examples, some_users
-from skmmrec.runtime import Generators
+from skmmrec.runtime import Generators, progress
 
 # Pairs below which a trial decides nothing, pairs that it looks at at most, which
 # bounds its cost, and the share of them that is held out.
@@ -97,7 +94,7 @@ def try_out(
     first = trainer(start)
     trial = Trial(first.loss.network, hidden, left)
     if given != "auto":
-        train_briefly(first, n_epochs, "choose memory")
+        _train_briefly(first, n_epochs, "choose memory")
         return Choice(start, "it is given"), trial
     judge = _judge(problem, plan, hidden, left)
     without: list[NDArray] = []
@@ -110,10 +107,17 @@ def try_out(
     chosen = learn_precision(first, held_out, n_epochs, before_last)
     if chosen.value > LOW and judge is not None:
         other = trainer(chosen.value)
-        train_briefly(other, n_epochs - 1, "confirm id_l2")
+        _train_briefly(other, n_epochs - 1, "confirm id_l2")
         ndcg = judge(other.loss.network)
         chosen = agree(confirm_precision(chosen, without[0], ndcg))
     return chosen, trial
+
+
+def _train_briefly(trainer: Trainer, n_epochs: int, purpose: str) -> None:
+    """Train for the first epochs only; `purpose` is shown beside the progress."""
+    with closing(trainer.run()) as epochs:
+        for _ in progress(range(n_epochs), purpose, unit="epoch"):
+            next(epochs)
 
 
 def _judge(

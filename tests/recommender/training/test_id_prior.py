@@ -21,9 +21,9 @@ from skmmrec.recommender.network._objectives import MIN_CREDIT, credit
 from skmmrec.recommender.training import _choosing, _trial
 from skmmrec.recommender.training._assembly import make_batcher, make_loss
 from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._held_likes import MIN_USERS
 from skmmrec.recommender.training._id_prior import CLEAR, HIGH, LOW, confirm_precision
 from skmmrec.recommender.training._loop import Trainer
-from skmmrec.recommender.training._memory_trial import MIN_USERS
 from skmmrec.recommender.training._validation import some_users
 from skmmrec.runtime import Generators
 

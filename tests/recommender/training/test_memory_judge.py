@@ -7,8 +7,8 @@ import torch
 from skmmrec.interactions import History
 from skmmrec.metrics import find_hits, judge
 from skmmrec.recommender.memory import MemoryOfLikes
-from skmmrec.recommender.training import _memory_trial
-from skmmrec.recommender.training._memory_trial import LikesJudge
+from skmmrec.recommender.training import _likes_judge
+from skmmrec.recommender.training._likes_judge import LikesJudge
 from skmmrec.recommender.training._validation import HeldOut
 from skmmrec.retrieval import top_k
 
@@ -55,7 +55,7 @@ def test_tensors_are_judged_as_arrays_are(where, vectors, likes, monkeypatch):
     )
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
     parts = [slice(0, 7), slice(7, 69), slice(69, N_USERS)]
-    monkeypatch.setattr(_memory_trial, "chunks", lambda n_users, n_items: iter(parts))
+    monkeypatch.setattr(_likes_judge, "chunks", lambda n_users, n_items: iter(parts))
     np.testing.assert_allclose(
         judged(tensors, likes)[1], expected, rtol=1e-6, atol=1e-9
     )
@@ -100,5 +100,5 @@ def test_the_place_of_one_hidden_like_is_counted_as_in_a_list(seed):
     best = top_k(scores, 10)
     expected = judge("ndcg", find_hits(best == items[:, None], np.ones(40, int), 10))
     for given in (scores, torch.from_numpy(scores)):
-        found = _memory_trial._gain_of_one(given, items, 10)
+        found = _likes_judge._gain_of_one(given, items, 10)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)

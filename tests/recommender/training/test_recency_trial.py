@@ -15,7 +15,7 @@ from skmmrec.recommender.training import (
     _choosing,
     near_best,
 )
-from skmmrec.recommender.training._memory_trial import each_next
+from skmmrec.recommender.training._held_likes import each_next
 
 N_USERS, N_ITEMS, N_GROUPS = 150, 120, 8
 
