@@ -29,6 +29,7 @@ from ._fresh import (
 from ._index import MANY_ITEMS as MANY_ITEMS, N_QUERIES as N_QUERIES
 from ._search import ExactSearch as ExactSearch, Lists as Lists
 from ._sparse import (
+    Lookup as Lookup,
     best_first as best_first,
     cut_rows as cut_rows,
     entries_at as entries_at,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, triu
 
 from skmmrec.interactions import History
-from skmmrec.retrieval import cut_rows, entry_rows
+from skmmrec.retrieval import cut_rows
 
 # Likes whose windows are in memory at a time: 65 MB with windows of 20.
 LIKES_AT_ONCE = 2**18
@@ -68,32 +68,3 @@ def _windows(
     earlier = csr_array((weights[steps], at), shape=shape)
     liked = csr_array((np.ones(n_likes), (np.arange(n_likes), items)), shape=shape)
     return earlier, liked
-
-
-class Lookup:
-    """Finds entries of a matrix many times.
-
-    Parameters
-    ----------
-    matrix : csr_array of shape (n, m)
-        Its columns ascend in each row.
-    """
-
-    def __init__(self, matrix: csr_array) -> None:
-        self._width = matrix.shape[1]
-        # After the last one is a place for those that are greater than all.
-        keys = entry_rows(matrix) * self._width + matrix.indices
-        self._keys = np.append(keys, np.iinfo(np.int64).max)
-        self._values = np.append(matrix.data, 0.0)
-
-    def at(self, rows: NDArray, columns: NDArray) -> NDArray[np.float64]:
-        """Entries at some places, 0 where there is none."""
-        asked = rows.astype(np.int64) * self._width + columns
-        # In order, searches that follow one another read the same memory: they take
-        # half of the time, sorting included, and a third among ten million.
-        order = np.argsort(asked)
-        wanted = asked[order]
-        places = np.searchsorted(self._keys, wanted)
-        found = np.empty(len(asked))
-        found[order] = np.where(self._keys[places] == wanted, self._values[places], 0.0)
-        return found

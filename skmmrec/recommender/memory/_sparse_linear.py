@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, diags_array, eye_array, hstack
 
 from skmmrec.recommender.memory._errors import too_small
-from skmmrec.recommender.memory._pair_sums import Lookup, PairSums
-from skmmrec.retrieval import nearest_rows, squared_lengths, unit_rows
+from skmmrec.recommender.memory._pair_sums import PairSums
+from skmmrec.retrieval import Lookup, nearest_rows, squared_lengths, unit_rows
 
 if TYPE_CHECKING:
     import torch
@@ -190,11 +190,13 @@ class _Solver:
         if self._sums is not None:
             before, beside = self._sums
             at = np.nonzero(filled)
-            answers[at] += before.at(near[at], items[at[0]])
+            answers[at] += before.at_many(near[at], items[at[0]])
             pairs = np.triu_indices(near.shape[1])
             rows, pair = np.nonzero(filled[:, pairs[1]])
             one, other = (each[pair] for each in pairs)
-            grams[rows, one, other] += beside.at(near[rows, one], near[rows, other])
+            grams[rows, one, other] += beside.at_many(
+                near[rows, one], near[rows, other]
+            )
             grams[rows, other, one] = grams[rows, one, other]
         return grams, answers
 

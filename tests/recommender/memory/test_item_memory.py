@@ -17,7 +17,8 @@ from skmmrec.recommender.memory import (
     _sparse_linear,
     neighbour_weights,
 )
-from skmmrec.recommender.memory._pair_sums import Lookup, PairSums
+from skmmrec.recommender.memory._pair_sums import PairSums
+from skmmrec.retrieval import Lookup
 
 N_USERS, N_ITEMS = 30, 40
 
@@ -247,8 +248,9 @@ def test_neighbours_are_those_that_come_before_or_together():
 def test_a_lookup_finds_what_a_matrix_holds(values, n_asked):
     rng = np.random.default_rng(n_asked)
     rows, columns = rng.integers(0, 5, n_asked), rng.integers(0, 7, n_asked)
-    found = Lookup(csr_array(values.astype(float))).at(rows, columns)
-    np.testing.assert_array_equal(found, values[rows, columns])
+    lookup = Lookup(csr_array(values.astype(float)))
+    for find in (lookup.at, lookup.at_many):
+        np.testing.assert_array_equal(find(rows, columns), values[rows, columns])
 
 
 def of_a_ring(n_users=60, n_items=20, length=8):
